@@ -1,0 +1,1 @@
+"""Learning: bundles, runtimes, networks, data, training and judgement."""

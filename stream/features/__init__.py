@@ -1,0 +1,1 @@
+"""From samples to features: one file a family, and the front end."""

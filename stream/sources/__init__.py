@@ -1,0 +1,1 @@
+"""Where sound comes from: one file a kind of source."""
