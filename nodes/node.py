@@ -1,0 +1,282 @@
+"""What every node has in common: its life as a child process, its loop, its counts and its sign of life.
+
+A node is a class with `handle`, `tick` and `finish`, tested on the in-memory bus without any of this. `run_node` makes
+it a process: the supervisor hands over one end of a socket pair, on which it writes a `Job` and later "stop", and from
+which it reads one JSON line a `Ready`, `Health` or `Failed`. When that socket closes, whoever is left alone ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from ..stream.bus import Bus, Publisher, ZmqBus
+from ..stream.config import Config
+from ..stream.errors import EarwitnessError
+from ..stream.keys import load_keys
+from ..stream.messages import Alarm, Health, LedgerRow, topic_of
+from ..stream.wire import Envelope
+
+HEARTBEAT_S = 0.5
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What the supervisor tells a child: who it is, what the run is, and what its predecessor had accounted for."""
+
+    node: str  # "features", "capture-kitchen": unique in the run
+    part: str = ""  # what of the run is this node's: a source's or a model's name; "" for all
+    config: Config
+    ledger: tuple[LedgerRow, ...] = ()
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The node is connected, its subscriptions are in place."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The node cannot go on; `mendable` when a person can mend it and a restart cannot."""
+
+    text: str
+    mendable: bool
+
+
+Report = Ready | Failed | Health
+
+
+class Node:
+    """The base of all nodes. Subclasses say what they subscribe to, and do their work in the three methods below."""
+
+    lossless: ClassVar[tuple[str, ...]] = ()
+    latest: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, job: Job, publisher: Publisher):
+        self.job, self.config, self.name = job, job.config, job.node
+        self.publisher = publisher
+        self.counts: Counter[str] = Counter()
+        self.stopping = False
+        self._delays: dict[str, deque[float]] = {}
+        self._alarms: dict[tuple[str, str], str] = {}
+        self._unsent: deque[Alarm] = deque(maxlen=1000)
+        self._born = time.monotonic()
+
+    # ---- for subclasses
+
+    def subscriptions(self) -> tuple[Iterable[str], Iterable[str]]:
+        """The lossless and the latest topics, as prefixes."""
+        return self.lossless, self.latest
+
+    def handle(self, envelopes: list[Envelope]) -> None:
+        """Takes all that arrived since the last call."""
+
+    def tick(self) -> float:
+        """Does what time asks for; called at least every `wait` seconds, which it returns."""
+        return HEARTBEAT_S
+
+    def finish(self) -> None:
+        """The last call: writes and sends what is still held."""
+
+    def ledger_rows(self) -> tuple[LedgerRow, ...]:
+        """What this node accounts for."""
+        return ()
+
+    # ---- for all
+
+    def delay(self, stage: str, seconds: float) -> None:
+        """Notes how long a stage took; the health message carries the percentiles."""
+        self._delays.setdefault(stage, deque(maxlen=1000)).append(seconds * 1000)
+
+    def alarm(self, name: str, text: str, stream: str = "") -> None:
+        """Raises an alarm once, until it is cleared; told again when its text changes."""
+        if self._alarms.get((name, stream)) != text:
+            self._alarms[name, stream] = text
+            self._tell(name, "raised", text, stream)
+
+    def clear_alarm(self, name: str, text: str, stream: str = "") -> None:
+        """Clears an alarm that was raised; nothing otherwise."""
+        if self._alarms.pop((name, stream), None) is not None:
+            self._tell(name, "cleared", text, stream)
+
+    def health(self) -> Health:
+        """The counts as they stand."""
+        delays, self._delays = self._delays, {}
+        return Health(
+            node=self.name,
+            pid=os.getpid(),
+            uptime_s=time.monotonic() - self._born,
+            rss_bytes=resident_bytes(),
+            cpu_s=time.process_time(),
+            counts=dict(self.counts),
+            delays_ms={stage: _percentiles(values) for stage, values in delays.items()},
+            ledger=self.ledger_rows(),
+        )
+
+    def send_alarms(self) -> None:
+        """Sends alarms that were raised; one that does not fit is kept and tried again."""
+        while self._unsent and self.publisher.send(topic_of("alarm", self.name), self._unsent[0]):
+            self._unsent.popleft()
+
+    def _tell(self, name: str, state: str, text: str, stream: str) -> None:
+        self._unsent.append(
+            Alarm(node=self.name, stream=stream, name=name, state=state, text=text, utc_ns=time.time_ns())  # type: ignore[arg-type]
+        )
+        self.send_alarms()
+
+
+def run_node(kind: type[Node]) -> None:
+    """The `main` of every node module. Exits 0 after a clean stop, 2 when a person has to mend something."""
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        raise SystemExit("this is a child of `earwitness run`, which starts it with the number of a socket")
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which stops its children in order
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    control = Control(socket.socket(fileno=int(sys.argv[1])))
+    job = control.receive_job()
+    try:
+        _live(kind, job, control)
+    except EarwitnessError as error:
+        control.send(Failed(str(error), mendable=True))
+        raise SystemExit(2) from None
+    except SupervisorGone:
+        os._exit(1)
+    except Exception as error:
+        traceback.print_exc()
+        control.send(Failed(f"{type(error).__name__}: {error}", mendable=False))
+        raise SystemExit(1) from None
+
+
+def _live(kind: type[Node], job: Job, control: Control) -> None:
+    keys = load_keys(Path(job.config.bus.keys)) if job.config.bus.keys else None
+    bus: Bus = ZmqBus(job.config.bus.address, keys)
+    publisher = bus.publisher()
+    node = kind(job, publisher)
+    lossless, latest = node.subscriptions()
+    subscribers = [
+        bus.subscriber(topics, delivery)  # type: ignore[arg-type]
+        for topics, delivery in ((tuple(lossless), "lossless"), (tuple(latest), "latest"))
+        if topics
+    ]
+    for subscriber in subscribers:
+        while not subscriber.synchronise(0.5):  # type: ignore[attr-defined]
+            control.check()
+    control.send(Ready())
+    beat = 0.0
+    wait = 0.0
+    while not control.stop_asked:
+        heard = False
+        for index, subscriber in enumerate(subscribers):
+            envelopes = subscriber.receive(wait if index == 0 and not heard else 0.0)
+            if envelopes:
+                heard = True
+                node.handle(envelopes)
+        if not subscribers and wait > 0:
+            control.wait(wait)
+        wait = min(HEARTBEAT_S, node.tick())
+        node.stopping = control.check()
+        now = time.monotonic()
+        if now >= beat:
+            beat = now + HEARTBEAT_S
+            _beat(node, control, subscribers)
+    for subscriber in subscribers:
+        while envelopes := subscriber.receive(0.02):
+            node.handle(envelopes)
+    node.stopping = True
+    node.finish()
+    _beat(node, control, subscribers)
+    for subscriber in subscribers:
+        subscriber.close()
+    publisher.close()
+
+
+def _beat(node: Node, control: Control, subscribers: list) -> None:  # type: ignore[type-arg]
+    node.counts["malformed"] = sum(s.malformed for s in subscribers)
+    for subscriber in subscribers:
+        for topic, count in subscriber.missed.items():
+            node.counts[f"missed_{topic}"] = count
+    health = node.health()
+    control.send(health)
+    node.publisher.send(topic_of("health", node.name), health)
+    node.send_alarms()
+
+
+class SupervisorGone(Exception):
+    """The other end of the control socket is closed."""
+
+
+class Control:
+    """One end of the socket pair between the supervisor and a child: a JSON object a line, both ways."""
+
+    def __init__(self, connection: socket.socket):
+        self._socket = connection
+        self._buffer = b""
+        self.stop_asked = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive_job(self) -> Job:
+        """Waits for the first line."""
+        self._socket.setblocking(True)
+        while b"\n" not in self._buffer:
+            self._read()
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return msgspec.json.decode(line, type=Job)
+
+    def send(self, report: Report) -> None:
+        """One report to the supervisor."""
+        try:
+            self._socket.setblocking(True)
+            self._socket.sendall(msgspec.json.encode(report) + b"\n")
+        except OSError:
+            raise SupervisorGone from None
+
+    def check(self) -> bool:
+        """Whether the supervisor asked to stop. Raises SupervisorGone."""
+        if select.select([self._socket], [], [], 0)[0]:
+            self._read()
+        if b"stop\n" in self._buffer:
+            self.stop_asked = True
+        return self.stop_asked
+
+    def wait(self, seconds: float) -> None:
+        """Sleeps until the supervisor says something, at most this long."""
+        select.select([self._socket], [], [], seconds)
+
+    def _read(self) -> None:
+        data = self._socket.recv(1 << 16)
+        if not data:
+            raise SupervisorGone
+        self._buffer += data
+
+
+def die_with_parent() -> None:
+    """Asks Linux to kill this process when its parent dies, however that dies (prctl PR_SET_PDEATHSIG)."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def resident_bytes() -> int:
+    """The resident set size of this process; 0 where /proc is not there."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def _percentiles(values: Iterable[float]) -> tuple[float, float]:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]

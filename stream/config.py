@@ -1,0 +1,200 @@
+"""What a run is told: one tree of structs, read from TOML, the environment and the command line, in that order.
+
+Every option of `earwitness run` has its key here. Unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import EarwitnessError, nearest
+from .messages import SampleType
+
+NODES: tuple[str, ...] = ("broker", "capture", "features", "classify", "recorder", "monitor")
+ENVIRONMENT = "EARWITNESS_"
+_NOT_OPTIONS = {"EARWITNESS_DATA"}  # where training looks for data sets
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class SourceSettings(_Settings):
+    """One thing to listen to; the stream is called `name`."""
+
+    source: str  # mic, mic:ID, a path, -, rtsp://…, http://…, demo
+    name: str = ""  # made from the source when empty
+    channel: int = 0  # 0: all are kept, the model hears their mean; N: only the N-th, counted from 1
+    rate: int = 48_000  # of `-`, Hz
+    channels: int = 1  # of `-`
+    dtype: SampleType = "int16"  # of `-`
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise EarwitnessError("a source is empty: name a microphone, a file, an address, - or demo")
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
+            raise EarwitnessError(f"stream name {self.name!r}: letters, digits, '.', '_' and '-', at most 64")
+        if self.channel < 0:
+            raise EarwitnessError(f"channel {self.channel}: 0 mixes all, 1 is the first")
+        if not 1 <= self.rate <= 768_000:
+            raise EarwitnessError(f"rate {self.rate} Hz: 1 to 768000")
+        if not 1 <= self.channels <= 256:
+            raise EarwitnessError(f"channels {self.channels}: 1 to 256")
+
+
+class ModelSettings(_Settings):
+    """One model that listens to every stream."""
+
+    bundle: str = "esc50-cnn"  # a name in the box, or a folder
+    thresholds: dict[str, float] = {}  # by label, in place of the bundle's
+
+    def __post_init__(self) -> None:
+        for label, threshold in self.thresholds.items():
+            if not 0.0 < threshold <= 1.0:
+                raise EarwitnessError(f"threshold of {label!r} is {threshold}: more than 0, at most 1")
+
+
+class BusSettings(_Settings):
+    """Where the broker is."""
+
+    address: str = ""  # tcp://HOST:PORT, ipc://FOLDER; empty: a private folder of this run
+    keys: str = ""  # the folder that `earwitness keys` made; needed for tcp
+
+
+class SupervisorSettings(_Settings):
+    """When a node counts as dead, and when to stop trying."""
+
+    hang_s: float = 5.0  # no sign of life for so long: killed and started again
+    start_s: float = 30.0  # not ready after so long: the same
+    failures: int = 8  # so many within `failures_s`: given up, the run ends
+    failures_s: float = 60.0
+    stop_s: float = 5.0  # from Ctrl-C to the end
+
+    def __post_init__(self) -> None:
+        for name in ("hang_s", "start_s", "failures", "failures_s", "stop_s"):
+            if getattr(self, name) <= 0:
+                raise EarwitnessError(f"supervisor.{name} is {getattr(self, name)}: more than 0")
+        if self.hang_s < 1.0:
+            raise EarwitnessError(f"supervisor.hang_s is {self.hang_s}: at least 1, two signs of life are 0.5 s apart")
+
+
+class Config(_Settings):
+    """A run."""
+
+    sources: tuple[SourceSettings | str, ...] = ()
+    models: tuple[ModelSettings | str, ...] = ("esc50-cnn",)
+    pace: Literal["real", "max"] = "real"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    out: str = "earwitness-out"
+    clips: bool = True
+    json: bool = False
+    only: tuple[str, ...] = ()  # these nodes here, the others elsewhere; empty: all
+    block_s: float = 0.0  # how much sound a block holds; 0: 20 ms live, more with many streams or at --pace max
+    ring_s: float = 10.0  # how much a live source may be behind before sound is lost
+    bus: BusSettings = BusSettings()
+    supervisor: SupervisorSettings = SupervisorSettings()
+
+    def __post_init__(self) -> None:
+        for node in self.only:
+            if node not in NODES:
+                raise EarwitnessError(f"only: there is no node {node!r}: {nearest(node, NODES)}")
+        if self.block_s and not 0.001 <= self.block_s <= 1.0:
+            raise EarwitnessError(f"block_s is {self.block_s}: 0.001 to 1 s, or 0 for automatic")
+        if not 1.0 <= self.ring_s <= 600.0:
+            raise EarwitnessError(f"ring_s is {self.ring_s}: 1 to 600 s")
+
+    @property
+    def source_settings(self) -> tuple[SourceSettings, ...]:
+        """The sources, those written as `name=SOURCE` taken apart."""
+        return tuple(parse_source(source) if isinstance(source, str) else source for source in self.sources)
+
+    @property
+    def model_settings(self) -> tuple[ModelSettings, ...]:
+        """The models, those written as a name taken as a bundle."""
+        return tuple(ModelSettings(bundle=model) if isinstance(model, str) else model for model in self.models)
+
+
+def load_config(path: Path | None, options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:
+    """The file's keys, overridden by `EARWITNESS_…` variables, overridden by `options` (dotted keys; None: not given).
+
+    Raises EarwitnessError that names the file, the variable or the option.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise EarwitnessError(f"config {path}: no such file") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise EarwitnessError(f"config {path}: {error}") from None
+    build(tree, f"config {path}")
+    for variable, text in environment.items():
+        if variable.startswith(ENVIRONMENT) and variable not in _NOT_OPTIONS:
+            _put(tree, variable.removeprefix(ENVIRONMENT).lower().replace("__", "."), _value(text), variable)
+    build(tree, "the environment (EARWITNESS_…)")
+    for key, value in options.items():
+        if value is not None:
+            _put(tree, key, value, f"option {key}")
+    return build(tree, "the command line")
+
+
+def build(tree: Mapping[str, Any], where: str) -> Config:
+    """The structs of a tree of plain values. Raises EarwitnessError with the nearest known key."""
+    try:
+        return msgspec.convert(tree, Config, strict=True)
+    except EarwitnessError as error:
+        raise EarwitnessError(f"{where}: {error}") from None
+    except msgspec.ValidationError as error:
+        text = str(error)
+        unknown = re.search(r"unknown field `([^`]*)`(?: - at `\$([^`]*)`)?", text)
+        if unknown is None:
+            raise EarwitnessError(f"{where}: {text}") from None
+        name, parent = unknown[1], (unknown[2] or "").lstrip(".")
+        raise EarwitnessError(
+            f"{where}: unknown key {(parent + '.' if parent else '') + name!r}: {nearest(name, _fields_at(parent))}"
+        ) from None
+
+
+def parse_source(text: str) -> SourceSettings:
+    """`name=SOURCE` or `SOURCE`. A path or an address that holds a '=' is no name unless what precedes it is one."""
+    name, equals, rest = text.partition("=")
+    if equals and rest and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) and not Path(text).exists():
+        return SourceSettings(source=rest, name=name)
+    return SourceSettings(source=text)
+
+
+def _fields_at(parent: str) -> list[str]:
+    kind: Any = Config
+    for part in parent.split(".") if parent else []:
+        field = part.split("[")[0]
+        if field == "sources":
+            kind = SourceSettings
+        elif field == "models":
+            kind = ModelSettings
+        else:
+            kind = type(getattr(Config(), field))
+    return [field.name for field in msgspec.structs.fields(kind)]
+
+
+def _put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise EarwitnessError(f"{where}: {part!r} holds no keys")
+    tree[last] = value
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

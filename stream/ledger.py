@@ -1,0 +1,146 @@
+"""The ledger: for each stream and place, how many samples arrived and how many did not, and why.
+
+A place accounts for an epoch as one line of spans without overlap: `receive` for samples that came, `lose` for samples
+that are known to be gone. Samples that begin after the position betray a hole, which is counted and returned so that
+the caller can pass it on. At the end received + lost = the epoch's length, at every place, or the ledger says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .messages import LedgerRow
+
+
+class Hole(NamedTuple):
+    """Samples [first, end) that this place never had."""
+
+    first: int
+    end: int
+    cause: str
+
+
+@dataclass
+class _Account:
+    rate: int
+    received: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    position: int = 0
+    ended: bool = False
+    final: bool = False
+    hole_means: str = "joined late"  # what a hole before the next samples is due to
+
+
+class Ledger:
+    """The accounts of one place. Epochs that ended are folded away once a newer one of the stream has ended too."""
+
+    KEEP_EPOCHS = 4  # of each stream, in full; older ones are summed into one row (epoch 0 is never used by a stream)
+
+    def __init__(self, place: str, rows: Iterable[LedgerRow] = ()):
+        """`rows`: what an earlier incarnation of this place had written; the new one goes on from there."""
+        self.place = place
+        self._accounts: dict[tuple[str, int], _Account] = {}
+        for row in rows:
+            account = _Account(
+                row.rate, row.received, Counter(row.lost), row.next_sample, row.ended, row.final, hole_means="restart"
+            )
+            self._accounts[row.stream, row.epoch] = account
+
+    def receive(self, stream: str, epoch: int, first: int, end: int, rate: int) -> Hole | None:
+        """Samples [first, end) are here. Returns the hole before them, already counted as lost, for the caller to
+        pass on. Samples before the position were accounted for already and are not counted twice.
+        """
+        account = self._account(stream, epoch, rate)
+        hole = None
+        if first > account.position:
+            hole = Hole(account.position, first, account.hole_means)
+            account.lost[hole.cause] += hole.end - hole.first
+            account.position = first
+        account.received += max(0, end - account.position)
+        account.position = max(account.position, end)
+        account.hole_means = "transport"
+        return hole
+
+    def lose(self, stream: str, epoch: int, end: int, rate: int, cause: str) -> Hole | None:
+        """All samples from the position up to `end` are known to be lost. Returns them, None when that is no news."""
+        account = self._account(stream, epoch, rate)
+        if end <= account.position:
+            return None
+        hole = Hole(account.position, end, cause)
+        account.lost[cause] += hole.end - hole.first
+        account.position = end
+        account.hole_means = "transport"
+        return hole
+
+    def end(self, stream: str, epoch: int, end: int, rate: int, final: bool) -> Hole | None:
+        """The epoch is over at `end`. Returns the hole at its tail, as `receive` does."""
+        hole = self.receive(stream, epoch, end, end, rate)
+        account = self._accounts[stream, epoch]
+        account.ended, account.final = True, final
+        self._fold(stream)
+        return hole
+
+    def position(self, stream: str, epoch: int) -> int:
+        """The sample up to which everything of this epoch is accounted for; 0 for one never seen."""
+        account = self._accounts.get((stream, epoch))
+        return account.position if account else 0
+
+    def ended(self, stream: str, epoch: int) -> bool:
+        """Whether this epoch is over here."""
+        account = self._accounts.get((stream, epoch))
+        return bool(account and account.ended)
+
+    def rows(self) -> tuple[LedgerRow, ...]:
+        """The accounts as they stand."""
+        return tuple(
+            LedgerRow(
+                stream=stream,
+                epoch=epoch,
+                place=self.place,
+                rate=account.rate,
+                received=account.received,
+                lost=dict(account.lost),
+                next_sample=account.position,
+                ended=account.ended,
+                final=account.final,
+            )
+            for (stream, epoch), account in sorted(self._accounts.items())
+        )
+
+    def _account(self, stream: str, epoch: int, rate: int) -> _Account:
+        key = (stream, epoch)
+        if key not in self._accounts:
+            self._accounts[key] = _Account(rate)
+        return self._accounts[key]
+
+    def _fold(self, stream: str) -> None:
+        ended = sorted(epoch for (name, epoch), account in self._accounts.items() if name == stream and account.ended)
+        for epoch in ended[: -self.KEEP_EPOCHS]:
+            if epoch == 0:
+                continue
+            old = self._accounts.pop((stream, epoch))
+            total = self._account(stream, 0, old.rate)
+            total.received += old.received
+            total.lost += old.lost
+            total.position += old.position
+            total.ended = True
+
+
+def unbalanced(rows: Iterable[LedgerRow]) -> list[str]:
+    """What does not add up: one line for each row whose received + lost is not its position, or that never ended."""
+    problems = []
+    totals: dict[tuple[str, int], dict[str, int]] = {}
+    for row in rows:
+        name = f"{row.stream} epoch {row.epoch} at {row.place}"
+        if row.received + sum(row.lost.values()) != row.next_sample:
+            problems.append(f"{name}: {row.received} received + {sum(row.lost.values())} lost != {row.next_sample}")
+        if not row.ended:
+            problems.append(f"{name}: stops at sample {row.next_sample} without an end")
+        totals.setdefault((row.stream, row.epoch), {})[row.place] = row.next_sample
+    for (stream, epoch), places in totals.items():
+        if epoch and len(set(places.values())) > 1:
+            problems.append(f"{stream} epoch {epoch}: the places disagree about its length: {places}")
+    return problems

@@ -1,0 +1,106 @@
+"""The bus in memory: the same interface without sockets, so that a node runs inside a test."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+from .bus import QUEUE_MESSAGES, SequenceWatch
+from .messages import Delivery, Message
+from .wire import Envelope, MalformedMessage, decode, encode
+
+
+class MemoryBus:
+    """Delivers at once, through the real wire format, into bounded queues.
+
+    A full `lossless` queue refuses the message for everybody, a full `latest` one loses it, as with the real bus.
+    """
+
+    def __init__(self, queue: int = QUEUE_MESSAGES * 1000) -> None:
+        self.queue = queue
+        self.sent: list[Envelope] = []  # everything that was ever published, for assertions
+        self._subscribers: list[MemorySubscriber] = []
+        self._senders = 0
+
+    def publisher(self) -> MemoryPublisher:
+        self._senders += 1
+        return MemoryPublisher(self, self._senders)
+
+    def subscriber(self, topics: Iterable[str], delivery: Delivery = "lossless") -> MemorySubscriber:
+        subscriber = MemorySubscriber(self, tuple(topics), delivery)
+        self._subscribers.append(subscriber)
+        return subscriber
+
+    def of(self, *kinds: type[Message]) -> list[Message]:
+        """The published messages of these kinds, in order."""
+        return [envelope.message for envelope in self.sent if isinstance(envelope.message, kinds)]
+
+    def inject(self, frame: bytes) -> bool:
+        """Puts raw bytes on the bus, as a broken or hostile peer would."""
+        matching = [subscriber for subscriber in self._subscribers if subscriber.wants(frame)]
+        if any(s.delivery == "lossless" and len(s.frames) >= self.queue for s in matching):
+            return False
+        for subscriber in matching:
+            if len(subscriber.frames) < self.queue:
+                subscriber.frames.append(frame)
+        return True
+
+
+class MemoryPublisher:
+    """See `bus.Publisher`."""
+
+    def __init__(self, bus: MemoryBus, sender: int):
+        self._bus, self._sender = bus, sender
+        self._sequence: Counter[str] = Counter()
+
+    def send(
+        self,
+        topic: str,
+        message: Message,
+        payload: bytes | memoryview = b"",
+        *,
+        wait: bool = False,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        frame = encode(topic, self._sender, self._sequence[topic], message, payload)
+        if not self._bus.inject(frame):
+            return False
+        self._sequence[topic] += 1
+        self._bus.sent.append(decode(frame))
+        return True
+
+    def heard(self, topic: str) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class MemorySubscriber:
+    """See `bus.Subscriber`."""
+
+    def __init__(self, bus: MemoryBus, prefixes: tuple[str, ...], delivery: Delivery):
+        self._bus, self._prefixes, self.delivery = bus, prefixes, delivery
+        self.frames: deque[bytes] = deque()
+        self.malformed = 0
+        self._watch = SequenceWatch()
+        self.missed = self._watch.missed
+
+    def wants(self, frame: bytes) -> bool:
+        return any(frame.startswith(prefix.encode()) for prefix in self._prefixes)
+
+    def receive(self, timeout_s: float = 0.0, at_most: int = 256) -> list[Envelope]:
+        ready: list[Envelope] = []
+        while self.frames and len(ready) < at_most:
+            try:
+                envelope = decode(self.frames.popleft())
+            except MalformedMessage:
+                self.malformed += 1
+                continue
+            if any(envelope.topic == p or (p.endswith("/") and envelope.topic.startswith(p)) for p in self._prefixes):
+                self._watch.see(envelope)
+                ready.append(envelope)
+        return ready
+
+    def close(self) -> None:
+        self.frames.clear()
