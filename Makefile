@@ -41,7 +41,7 @@ clean:
 
 # Two calls in one clone wait for each other: the stamps are looked at again behind the lock.
 setup-run setup-test:
-	@$(LOCKED) $(MAKE) --no-print-directory $(VENV)/$@ >&2
+	@$(LOCKED) $(MAKE) -s --no-print-directory $(VENV)/$@ >&2
 
 $(VENV)/setup-run: $(INPUTS)
 	@$(call packages,libportaudio2)

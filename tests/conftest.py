@@ -1,8 +1,8 @@
 """What every test may count on: a seed, data to find, and a check that the session leaves nothing behind.
 
-The session runs in an environment of its own: temporary files, sockets and settings go to a scratch folder with
-a short name (a Unix socket's path holds 107 bytes). When the last test is over nothing may be left in it, and no
-process or thread may be left at all.
+The session runs in an environment of its own: temporary files, sockets and settings go to a scratch folder
+with a short name (a Unix socket's path holds 107 bytes). When the last test is over nothing may be left in
+it, and no process or thread may be left at all.
 """
 
 from __future__ import annotations
