@@ -16,13 +16,13 @@ import sys
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
-from ..stream.bus import Bus, Publisher, ZmqBus
+from ..stream.bus import Latest, Lossless, Publisher, Subscriber, ZmqBus
 from ..stream.config import Config
 from ..stream.errors import EarwitnessError
 from ..stream.keys import load_keys
@@ -52,7 +52,16 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     mendable: bool
 
 
-Report = Ready | Failed | Health
+class Mark(msgspec.Struct, frozen=True, tag="mark"):
+    """Sent before samples are published that nobody could read again: where the epoch ends if this node dies now."""
+
+    stream: str
+    epoch: int
+    rate: int
+    end_sample: int
+
+
+Report = Ready | Failed | Mark | Health
 
 
 class Node:
@@ -66,6 +75,8 @@ class Node:
         self.publisher = publisher
         self.counts: Counter[str] = Counter()
         self.stopping = False
+        self.while_waiting: Callable[[], bool] = lambda: False  # to be called by whatever waits for room on the bus
+        self.report: Callable[[Report], None] = lambda report: None  # to the supervisor
         self._delays: dict[str, deque[float]] = {}
         self._alarms: dict[tuple[str, str], str] = {}
         self._unsent: deque[Alarm] = deque(maxlen=1000)
@@ -127,9 +138,9 @@ class Node:
         while self._unsent and self.publisher.send(topic_of("alarm", self.name), self._unsent[0]):
             self._unsent.popleft()
 
-    def _tell(self, name: str, state: str, text: str, stream: str) -> None:
+    def _tell(self, name: str, state: Literal["raised", "cleared"], text: str, stream: str) -> None:
         self._unsent.append(
-            Alarm(node=self.name, stream=stream, name=name, state=state, text=text, utc_ns=time.time_ns())  # type: ignore[arg-type]
+            Alarm(node=self.name, stream=stream, name=name, state=state, text=text, utc_ns=time.time_ns())
         )
         self.send_alarms()
 
@@ -156,58 +167,68 @@ def run_node(kind: type[Node]) -> None:
         raise SystemExit(1) from None
 
 
-def _live(kind: type[Node], job: Job, control: Control) -> None:
+def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     keys = load_keys(Path(job.config.bus.keys)) if job.config.bus.keys else None
-    bus: Bus = ZmqBus(job.config.bus.address, keys)
+    bus = ZmqBus(job.config.bus.address, keys)
     publisher = bus.publisher()
-    node = kind(job, publisher)
+    node = node_kind(job, publisher)
     lossless, latest = node.subscriptions()
-    subscribers = [
-        bus.subscriber(topics, delivery)  # type: ignore[arg-type]
-        for topics, delivery in ((tuple(lossless), "lossless"), (tuple(latest), "latest"))
-        if topics
-    ]
-    for subscriber in subscribers:
-        while not subscriber.synchronise(0.5):  # type: ignore[attr-defined]
+    connected = [kind(bus, topics) for kind, topics in ((Lossless, lossless), (Latest, latest)) if topics]
+    for subscriber in connected:
+        while not subscriber.synchronise(0.5):
             control.check()
+    subscribers: list[Subscriber] = [*connected]
+    heart = _Heart(node, control, subscribers)
+    node.while_waiting, node.report = heart.while_waiting, control.send
     control.send(Ready())
-    beat = 0.0
     wait = 0.0
     while not control.stop_asked:
-        heard = False
         for index, subscriber in enumerate(subscribers):
-            envelopes = subscriber.receive(wait if index == 0 and not heard else 0.0)
-            if envelopes:
-                heard = True
+            if envelopes := subscriber.receive(wait if index == 0 else 0.0):
                 node.handle(envelopes)
         if not subscribers and wait > 0:
             control.wait(wait)
         wait = min(HEARTBEAT_S, node.tick())
-        node.stopping = control.check()
-        now = time.monotonic()
-        if now >= beat:
-            beat = now + HEARTBEAT_S
-            _beat(node, control, subscribers)
+        heart.beat_if_due()
+    node.stopping = True
     for subscriber in subscribers:
         while envelopes := subscriber.receive(0.02):
             node.handle(envelopes)
-    node.stopping = True
+            heart.beat_if_due()
     node.finish()
-    _beat(node, control, subscribers)
+    heart.beat()
     for subscriber in subscribers:
         subscriber.close()
     publisher.close()
 
 
-def _beat(node: Node, control: Control, subscribers: list) -> None:  # type: ignore[type-arg]
-    node.counts["malformed"] = sum(s.malformed for s in subscribers)
-    for subscriber in subscribers:
-        for topic, count in subscriber.missed.items():
-            node.counts[f"missed_{topic}"] = count
-    health = node.health()
-    control.send(health)
-    node.publisher.send(topic_of("health", node.name), health)
-    node.send_alarms()
+class _Heart:
+    """Tells the supervisor and the bus that the node lives, from its loop, so that a loop that hangs shows."""
+
+    def __init__(self, node: Node, control: Control, subscribers: list[Subscriber]):
+        self._node, self._control, self._subscribers = node, control, subscribers
+        self._due = 0.0
+
+    def beat_if_due(self) -> None:
+        self._node.stopping = self._control.check()
+        if time.monotonic() >= self._due:
+            self.beat()
+
+    def while_waiting(self) -> bool:
+        """For a send that waits for room: the node lives on while others hold it back. Never gives up."""
+        self.beat_if_due()
+        return False
+
+    def beat(self) -> None:
+        self._due = time.monotonic() + HEARTBEAT_S
+        counts = self._node.counts
+        counts["malformed"] = sum(subscriber.malformed for subscriber in self._subscribers)
+        for topic in {topic for subscriber in self._subscribers for topic in subscriber.missed}:
+            counts[f"missed_{topic}"] = sum(subscriber.missed[topic] for subscriber in self._subscribers)
+        health = self._node.health()
+        self._control.send(health)
+        self._node.publisher.send(topic_of("health", self._node.name), health)
+        self._node.send_alarms()
 
 
 class SupervisorGone(Exception):
