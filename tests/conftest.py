@@ -115,8 +115,8 @@ def _processes_of_this_session() -> dict[int, str]:
 
 
 def _files(scratch: Path) -> list[Path]:
-    """What lies in the temporary and the runtime folder, beside the caches of libraries."""
-    caches = ("torchinductor_", "numba_")
+    """What lies in the temporary and the runtime folder, beside what libraries keep there (libpulse its `pulse`)."""
+    caches = ("torchinductor_", "numba_", "pulse")
     return [
         path
         for folder in ("t", "r")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,19 @@ def test_what_a_live_pipeline_imports_loads_neither_torch_nor_librosa() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_onnxruntime_is_told_to_report_nothing_to_its_maker(tmp_path: Path) -> None:
+    """Where it is not told, version 1.31 leaves an identifier in the temporary folder and the cache as it loads."""
+    code = "import earwitness.stream, onnxruntime"
+    places = {"TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"} | places
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=100)
+    assert not list(tmp_path.rglob("*"))
+    for path in SOURCES:
+        names = [name.split(".") for name, _ in _imports(path)]
+        if ["onnxruntime"] in [name[:1] for name in names]:
+            assert ["earwitness", "stream"] in [name[:2] for name in names], f"{path.name} imports it, but not stream"
 
 
 def test_the_command_line_imports_inside_its_functions_only() -> None:

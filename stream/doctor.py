@@ -1,0 +1,192 @@
+"""What this machine has and lacks for listening, each with the command that mends it: `earwitness doctor`."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+Level = Literal["ok", "warn", "bad"]
+
+OPEN_FILES = 1024  # a run with 64 streams and all nodes holds fewer
+FREE_BYTES = 1 << 30  # an hour of FLAC at 48 kHz mono is about 150 MB
+SOCKET_PATH_BYTES = 107  # sun_path of Linux, its closing zero left out
+_NATIVE = ("numpy", "zmq", "msgspec", "soundfile", "soxr", "onnxruntime")
+_TIME_ERROR = 5  # adjtimex: the clock is not synchronised
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `bad`: a run fails; `warn`: part of it does; `mend` is a command, or ""."""
+
+    level: Level
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level:<5}{self.what}" + (f"\n     mend: {self.mend}" if self.mend else "")
+
+
+def diagnose(out: Path) -> list[Finding]:
+    """Looks at all that a run with output folder `out` needs. Opens no device, changes nothing."""
+    return [
+        check_python(),
+        *check_libraries(),
+        check_portaudio(),
+        check_sound_devices(Path("/dev/snd")),
+        check_sound_server(os.environ),
+        *check_extras(),
+        check_folder(out),
+        check_temporary_folder(Path(tempfile.gettempdir())),
+        check_open_files(),
+        check_clock(),
+    ]
+
+
+def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    text = f"Python {'.'.join(map(str, version))} in {sys.prefix}"
+    if version < (3, 11):
+        return Finding("bad", f"{text}: 3.11 is the oldest that works", "sudo apt install python3.11-venv")
+    return Finding("ok", text)
+
+
+def check_libraries(names: Iterable[str] = _NATIVE) -> list[Finding]:
+    """The compiled libraries load: a wheel for another machine is noticed here, not by a node's traceback."""
+    broken = []
+    versions = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+            versions.append(f"{name} {metadata.version(_distribution(name))}")
+        except (ImportError, OSError) as error:
+            mend = _pip(f"--force-reinstall {_distribution(name)}")
+            broken.append(Finding("bad", f"{name} does not load: {_line(error)}", mend))
+    return broken or [Finding("ok", ", ".join(versions))]
+
+
+def check_portaudio() -> Finding:
+    """Microphones need the system's PortAudio; files, pipes and network streams do not."""
+    try:
+        import sounddevice
+    except (ImportError, OSError) as error:
+        return Finding("warn", f"no PortAudio, so no microphone: {_line(error)}", _system_package())
+    return Finding("ok", str(sounddevice.get_portaudio_version()[1]))
+
+
+def check_sound_devices(folder: Path) -> Finding:
+    """The kernel's capture devices (`pcmC0D0c`), and whether this user may open them."""
+    devices = sorted(folder.glob("pcmC*c")) if folder.is_dir() else []
+    if not devices:
+        return Finding("warn", f"no microphone in {folder}: plug one in; `earwitness devices` lists what is heard")
+    closed = [device.name for device in devices if not os.access(device, os.R_OK | os.W_OK)]
+    if closed:
+        mend = "sudo usermod -aG audio $USER  (and log in again)"
+        return Finding("warn", f"{', '.join(closed)} in {folder}: this user may not open them", mend)
+    return Finding("ok", f"{len(devices)} capture device{'s' * (len(devices) > 1)} in {folder}")
+
+
+def check_sound_server(environment: os._Environ[str] | dict[str, str]) -> Finding:
+    """PulseAudio or PipeWire share a microphone among programs; without them one program holds it alone."""
+    runtime = Path(environment.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
+    sockets = {"PulseAudio": runtime / "pulse" / "native", "PipeWire": runtime / "pipewire-0"}
+    running = [name for name, path in sockets.items() if path.exists()]
+    if not running and not environment.get("PULSE_SERVER"):
+        return Finding("ok", "no sound server: microphones are opened through ALSA, by one program at a time")
+    return Finding("ok", f"sound server: {', '.join(running) or environment['PULSE_SERVER']}")
+
+
+def check_extras() -> list[Finding]:
+    """What only some runs need. Nothing heavy is imported."""
+    found = []
+    if find_spec("av") is None:
+        found.append(Finding("ok", "no PyAV: rtsp:// and http:// sources need it", _pip("av")))
+    else:
+        found.append(Finding("ok", f"PyAV {metadata.version('av')}: rtsp:// and http:// sources"))
+    card = Path("/proc/driver/nvidia/version").exists()
+    torch = find_spec("torch") is not None
+    if card and not torch:
+        what = "an NVIDIA card, but no torch: --device cuda cannot use it"
+        found.append(Finding("warn", what, _pip("torch safetensors")))
+    elif torch:
+        what = "--device cuda can use the card" if card else "no NVIDIA card, so live runs do not use it"
+        found.append(Finding("ok", f"torch {metadata.version('torch')}: {what}"))
+    return found
+
+
+def check_folder(out: Path) -> Finding:
+    """Events and clips can be written, and there is room."""
+    folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not folder.is_dir():
+        return Finding("bad", f"output folder {out}: {folder} is a file", "choose another with --out")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("bad", f"output folder {out}: this user may not write to {folder}", "choose another with --out")
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free for {out}"
+    if free < FREE_BYTES:
+        return Finding("warn", f"{text}: clips fill it soon", "free some, or choose another disk with --out")
+    return Finding("ok", text)
+
+
+def check_temporary_folder(folder: Path) -> Finding:
+    """The nodes of a run meet at sockets in a private folder in here."""
+    longest = len(os.fsencode(folder)) + len("/earwitness-xxxxxxxx/features.lossless")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("bad", f"temporary folder {folder}: this user may not write to it", "export TMPDIR=/tmp")
+    if longest > SOCKET_PATH_BYTES:
+        return Finding("bad", f"temporary folder {folder}: its name is too long for a socket", "export TMPDIR=/tmp")
+    return Finding("ok", f"temporary folder {folder}")
+
+
+def check_open_files(limit: int | None = None) -> Finding:
+    """How many files and sockets one process may hold."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        return Finding("warn", f"open files: at most {soft}, too few for many streams", f"ulimit -n {OPEN_FILES}")
+    return Finding("ok", "open files: " + ("no limit" if soft == resource.RLIM_INFINITY else f"at most {soft}"))
+
+
+def check_clock() -> Finding:
+    """Events carry UTC; a clock that nobody sets makes them wrong."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))  # modes = 0: only asks
+    except (AttributeError, OSError):
+        return Finding("ok", "whether the clock is synchronised cannot be told here")
+    if state == _TIME_ERROR:
+        what = "the clock is not synchronised: UTC of events may be wrong"
+        return Finding("warn", what, "sudo timedatectl set-ntp true")
+    return Finding("ok", "the clock is synchronised")
+
+
+def _system_package() -> str:
+    """The command that installs PortAudio, by the package manager that is there."""
+    commands = {
+        "apt-get": "sudo apt install libportaudio2",
+        "dnf": "sudo dnf install portaudio",
+        "pacman": "sudo pacman -S portaudio",
+        "apk": "sudo apk add portaudio",
+        "zypper": "sudo zypper install libportaudio2",
+        "brew": "brew install portaudio",
+    }
+    return next((command for program, command in commands.items() if shutil.which(program)), "install PortAudio")
+
+
+def _distribution(module: str) -> str:
+    return {"zmq": "pyzmq"}.get(module, module)
+
+
+def _pip(arguments: str) -> str:
+    return f"{sys.executable} -m pip install {arguments}"
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
