@@ -164,6 +164,22 @@ class FeaturesNode(Node):
         for key in self._front_ends:
             self.publisher.send(topic_of("features", key, ended.stream), ended, wait=True, give_up=self.while_waiting)
         self._drop(ended.stream)
+        self.news = True
+
+    def finish(self) -> None:
+        """Ends what nobody has ended: a stream whose capture is on another host and goes on."""
+        for row in self._ledger.rows():
+            if not row.ended:
+                self._end(
+                    Ended(
+                        stream=row.stream,
+                        epoch=row.epoch,
+                        end_sample=row.next_sample,
+                        rate=row.rate,
+                        reason="stopped",
+                        final=True,
+                    )
+                )
 
     def _finish_segment(self, stream: _Stream) -> None:
         """Publishes the frames that the resampler and the front end still hold; they account for no new audio."""

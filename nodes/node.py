@@ -61,7 +61,13 @@ class Mark(msgspec.Struct, frozen=True, tag="mark"):
     end_sample: int
 
 
-Report = Ready | Failed | Mark | Health
+class EndRun(msgspec.Struct, frozen=True, tag="end-run"):
+    """The node asks for a clean end of the whole run, as when nobody reads the output any more."""
+
+    reason: str
+
+
+Report = Ready | Failed | Mark | EndRun | Health
 
 
 class Node:
@@ -77,6 +83,7 @@ class Node:
         self.stopping = False
         self.while_waiting: Callable[[], bool] = lambda: False  # to be called by whatever waits for room on the bus
         self.report: Callable[[Report], None] = lambda report: None  # to the supervisor
+        self.news = False  # a stream ended: the next sign of life must not wait
         self._delays: dict[str, deque[float]] = {}
         self._alarms: dict[tuple[str, str], str] = {}
         self._unsent: deque[Alarm] = deque(maxlen=1000)
@@ -211,7 +218,7 @@ class _Heart:
 
     def beat_if_due(self) -> None:
         self._node.stopping = self._control.check()
-        if time.monotonic() >= self._due:
+        if self._node.news or time.monotonic() >= self._due:
             self.beat()
 
     def while_waiting(self) -> bool:
@@ -221,6 +228,7 @@ class _Heart:
 
     def beat(self) -> None:
         self._due = time.monotonic() + HEARTBEAT_S
+        self._node.news = False
         counts = self._node.counts
         counts["malformed"] = sum(subscriber.malformed for subscriber in self._subscribers)
         for topic in {topic for subscriber in self._subscribers for topic in subscriber.missed}:
