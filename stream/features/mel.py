@@ -30,9 +30,7 @@ def mel_filters(
     return single
 
 
-def log_scale(
-    mels: NDArray[np.float32], log: str, amin: float, log_offset: float, *, out: NDArray[np.float32]
-) -> None:
+def log_scale(mels: NDArray[np.float32], log: str, amin: float, log_offset: float, *, out: NDArray[np.float32]) -> None:
     """Mel powers on the logarithmic scale `FrontEndSpec.log` into `out`, which may be `mels`; both contiguous."""
     if log == "db":
         np.maximum(mels, amin, out=out)
@@ -46,7 +44,7 @@ def log_scale(
 # Slaney's Auditory Toolbox (1998): linear up to 1 kHz at 200/3 Hz a mel, then logarithmic, 27 mels for a factor of 6.4.
 _HZ_PER_MEL = 200.0 / 3.0
 _KNEE_HZ = 1000.0
-_KNEE_MEL = _KNEE_HZ / _HZ_PER_MEL
+_KNEE_MEL = 15.0
 _LOG_STEP = np.log(6.4) / 27.0
 
 

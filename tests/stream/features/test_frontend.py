@@ -1,0 +1,259 @@
+"""A front end in a stream gives the bits of the front end in one go, and both give librosa's numbers."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from earwitness.stream.features.frontend import LOUDEST, FrontEnd, FrontEndSpec, clean, compute
+
+Samples = NDArray[np.float32]
+
+SPECS = [
+    FrontEndSpec(),
+    FrontEndSpec(center=True),
+    FrontEndSpec(n_mels=37, fmin=0.0, power=1.0, htk=True, norm="none", log="ln", log_offset=0.001),
+    FrontEndSpec(sr=22050, n_fft=999, win_length=700, hop_length=333, n_mels=40, fmax=11025.0, window="hamming"),
+    FrontEndSpec(feature="waveform"),
+]
+NAMES = ["default", "centred", "magnitude", "odd", "waveform"]
+
+
+def sounds(sr: int) -> dict[str, Samples]:
+    """Two seconds each of what a front end may meet."""
+    rng = np.random.default_rng(1)
+    seconds = np.arange(2 * sr) / sr
+    made = {
+        "noise": 0.1 * rng.standard_normal(len(seconds)),
+        "loud": np.clip(3.0 * rng.standard_normal(len(seconds)), -1.0, 1.0),
+        "sweep": 0.5 * np.sin(2 * np.pi * (50.0 + sr / 8 * seconds) * seconds)
+        + 1e-3 * rng.standard_normal(len(seconds)),
+        "impulse": np.eye(1, len(seconds), 9000)[0],
+        "silence": np.zeros(len(seconds)),
+        "denormal": np.full(len(seconds), 1e-42),
+        "constant": np.full(len(seconds), 0.25),
+    }
+    return {name: sound.astype(np.float32) for name, sound in made.items()}
+
+
+def reference(spec: FrontEndSpec, samples: Samples) -> NDArray[np.float64]:
+    """The mel spectrum by librosa in double precision, `[frames, n_mels]`, before the logarithm."""
+    options: dict[str, Any] = {"htk": spec.htk, "norm": None if spec.norm == "none" else spec.norm, "dtype": np.float64}
+    mels = librosa.feature.melspectrogram(
+        y=samples.astype(np.float64), sr=spec.sr, n_fft=spec.n_fft, win_length=spec.win_length,
+        hop_length=spec.hop_length, window=spec.window, center=spec.center, power=spec.power, n_mels=spec.n_mels,
+        fmin=spec.fmin, fmax=spec.fmax, **options,
+    )  # fmt: skip
+    return mels.T
+
+
+def stepwise(spec: FrontEndSpec, samples: Samples, sizes: list[int]) -> Samples:
+    """The frames of one stream in blocks of `sizes`, taken in turn; checks the numbering on the way."""
+    front_end, parts, start, turn, frames = FrontEnd(spec), [], 0, 0, 0
+    while start < len(samples):
+        size = sizes[turn % len(sizes)]
+        got = front_end.push({"s": samples[start : start + size]})["s"]
+        assert got.first_frame == frames
+        frames += len(got.values)
+        parts.append(got.values)
+        start, turn = start + size, turn + 1
+    last = front_end.flush("s")
+    assert last.first_frame == frames
+    return np.concatenate([*parts, last.values])
+
+
+@pytest.mark.parametrize("kind", ["noise", "loud", "sweep", "impulse", "silence", "denormal", "constant"])
+@pytest.mark.parametrize("spec", SPECS[:4], ids=NAMES[:4])
+def test_values_are_librosas(spec: FrontEndSpec, kind: str) -> None:
+    samples = sounds(spec.sr)[kind]
+    ours, mels = compute(spec, samples), reference(spec, samples)
+    assert ours.dtype == np.float32
+    assert ours.shape == mels.shape
+    assert np.isfinite(ours).all()
+    # Back from the logarithm, in double precision. Single precision rounds at 1e-5 of a band, and at 1e-7 of the
+    # amplitude of the whole frame: a band 60 dB below the loudest one is still good to 1e-4.
+    if spec.log == "db":
+        linear, floor = 10.0 ** (ours.astype(np.float64) / 10.0), spec.amin
+    else:
+        linear, floor = np.exp(ours.astype(np.float64)) - spec.log_offset, 0.0
+    rounding = 1e-5 * np.maximum(mels, floor) + 1e-6 * spec.log_offset
+    leak = 3e-7 * mels.max(axis=1, keepdims=True) ** (1.0 / spec.power)
+    amplitude = np.maximum(mels, floor) ** (1.0 / spec.power)
+    tolerance = rounding + np.maximum((amplitude + leak) ** spec.power - amplitude**spec.power, 0.0)
+    worst = np.max(np.abs(linear - np.maximum(mels, floor)) / np.maximum(tolerance, 1e-300))
+    assert worst <= 1.0
+
+
+@pytest.mark.parametrize("spec", SPECS[:4], ids=NAMES[:4])
+def test_noise_agrees_with_librosa_to_a_hundred_thousandth(spec: FrontEndSpec) -> None:
+    samples = sounds(spec.sr)["noise"]
+    mels = reference(spec, samples)
+    if spec.log == "db":
+        np.testing.assert_allclose(compute(spec, samples), 10 * np.log10(mels), atol=1e-4)  # dB
+        np.testing.assert_allclose(10.0 ** (compute(spec, samples).astype(np.float64) / 10), mels, rtol=1e-5)
+    else:
+        np.testing.assert_allclose(compute(spec, samples), np.log(mels + spec.log_offset), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+@pytest.mark.parametrize("size", [1, 7, 159, 160, 161, 333, 2053, 100_000])
+def test_block_sizes_do_not_change_a_bit(spec: FrontEndSpec, size: int) -> None:
+    samples = sounds(spec.sr)["sweep"][: 3000 if size == 1 else 30_000]
+    np.testing.assert_array_equal(stepwise(spec, samples, [size]), compute(spec, samples))
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+@settings(deadline=None, max_examples=30)
+@given(length=st.integers(0, 25_000), sizes=st.lists(st.integers(0, 5000), min_size=1, max_size=20).filter(any))
+def test_random_cuts_do_not_change_a_bit(spec: FrontEndSpec, length: int, sizes: list[int]) -> None:
+    samples = sounds(spec.sr)["noise"][:length]
+    np.testing.assert_array_equal(stepwise(spec, samples, sizes), compute(spec, samples))
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=NAMES)
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_streams_out_of_step_do_not_touch_each_other(spec: FrontEndSpec, data: st.DataObject) -> None:
+    """Streams join, pause, end, begin anew and leave in any order; each segment is what it would be alone."""
+    front_end, noise = FrontEnd(spec), sounds(spec.sr)["noise"]
+    heard: dict[str, list[Samples]] = {}
+    got: dict[str, list[Samples]] = {}
+
+    def check(name: str, tail: Samples | None) -> None:
+        parts, frames = heard.pop(name, []), got.pop(name, [])
+        alone = compute(spec, np.concatenate([*parts, np.empty(0, np.float32)]))
+        frames += [np.empty((0, spec.dims), np.float32)] + ([] if tail is None else [tail])
+        together = np.concatenate(frames)
+        np.testing.assert_array_equal(together, alone[: len(together)])
+        assert tail is None or len(together) == len(alone)
+
+    for _ in range(data.draw(st.integers(1, 12))):
+        chosen = data.draw(st.sets(st.sampled_from("abcdef"), max_size=6))
+        blocks = {}
+        for name in sorted(chosen):
+            start, size = data.draw(st.integers(0, 9000)), data.draw(st.integers(0, 3000))
+            blocks[name] = noise[start : start + size]
+            heard.setdefault(name, []).append(blocks[name])
+        pushed = front_end.push(blocks)
+        assert list(pushed) == list(blocks)
+        for name, frames in pushed.items():
+            assert frames.first_frame == sum(map(len, got.get(name, [])))
+            got.setdefault(name, []).append(frames.values)
+        ending = data.draw(st.sampled_from(["none", "none", "flush", "reset", "drop"]))
+        if ending != "none" and heard:
+            name = data.draw(st.sampled_from(sorted(heard)))
+            if ending == "flush":
+                check(name, front_end.flush(name).values)
+            else:
+                getattr(front_end, ending)(name)
+                check(name, None)
+    for name in list(heard):
+        check(name, front_end.flush(name).values)
+
+
+@pytest.mark.parametrize("spec", SPECS[:4], ids=NAMES[:4])
+def test_a_frame_has_the_same_bits_at_every_place_of_a_batch(spec: FrontEndSpec) -> None:
+    """The tiled mel product must not round by position: 300 copies of one frame, each in another row."""
+    frame = sounds(spec.sr)["noise"][: spec.n_fft]
+    blocks = {str(number): np.roll(frame, number % 2) for number in range(300)}
+    values = [frames.values for frames in FrontEnd(spec).push(blocks).values()]
+    for even in values[2::2]:
+        np.testing.assert_array_equal(even, values[0])
+
+
+def test_a_tone_lands_in_its_band_and_twice_the_gain_is_six_decibels() -> None:
+    spec, seconds = FrontEndSpec(), np.arange(16000) / 16000
+    centres = librosa.mel_frequencies(spec.n_mels + 2, fmin=spec.fmin, fmax=spec.fmax)[1:-1]
+    for band in (20, 40, 60):
+        tone = (0.25 * np.sin(2 * np.pi * centres[band] * seconds)).astype(np.float32)
+        levels = compute(spec, tone)
+        assert set(levels.argmax(axis=1).tolist()) == {band}
+        louder = compute(spec, 2 * tone)
+        np.testing.assert_allclose((louder - levels)[:, band], 20 * np.log10(2), atol=1e-4)
+
+
+def test_frames_come_as_soon_as_their_last_sample_is_there() -> None:
+    for spec in SPECS:
+        front_end, noise = FrontEnd(spec), sounds(spec.sr)["noise"]
+        frame = 5
+        needed = frame * spec.hop_length + spec.latency_samples
+        assert front_end.latency_samples == spec.latency_samples
+        assert needed == spec.frame_span(frame)[1]
+        assert len(front_end.push({"s": noise[: needed - 1]})["s"].values) == frame
+        assert len(front_end.push({"s": noise[needed - 1 : needed]})["s"].values) == 1
+
+
+def test_what_is_kept_does_not_grow_and_blocks_are_not_held() -> None:
+    front_end, block = FrontEnd(FrontEndSpec()), np.zeros(320, np.float32)
+    front_end.push({"s": np.zeros(1_000_000, np.float32)})
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            front_end.push({"s": block})
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(2000):
+            front_end.push({"s": block})
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_small_push_takes_microseconds() -> None:
+    """A bound ten times what a quiet machine needs: it finds a lost fast path, not a busy neighbour."""
+    front_end, block = FrontEnd(FrontEndSpec()), np.zeros(320, np.float32)
+    fastest = float("inf")
+    for _ in range(300):
+        begun = time.perf_counter()
+        front_end.push({"s": block})
+        fastest = min(fastest, time.perf_counter() - begun)
+    assert fastest < 250e-6
+
+
+def test_a_block_of_another_kind_is_a_bug_of_the_caller() -> None:
+    front_end = FrontEnd(FrontEndSpec())
+    with pytest.raises(TypeError, match="float64"):
+        front_end.push({"s": np.zeros(10)})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match=r"\[10, 2\]"):
+        front_end.push({"s": np.zeros((10, 2), np.float32)})
+
+
+def test_a_sound_that_is_clean_is_handed_back_as_it_is() -> None:
+    samples = sounds(16000)["loud"]
+    same, count = clean(samples)
+    assert same is samples
+    assert count == 0
+    assert clean(np.empty(0, np.float32))[1] == 0
+
+
+@given(data=st.data())
+def test_what_is_no_sound_becomes_silence_and_is_counted(data: st.DataObject) -> None:
+    shape = data.draw(st.sampled_from([(300,), (150, 2)]))
+    samples = np.full(shape, 0.5, np.float32)
+    places = data.draw(st.sets(st.integers(0, 299), min_size=1, max_size=20))
+    for place in places:
+        samples.flat[place] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -LOUDEST]))
+    mended, count = clean(samples)
+    assert count == len(places)
+    assert mended.dtype == np.float32
+    assert mended.shape == shape
+    assert np.flatnonzero(mended.reshape(-1) == 0).tolist() == sorted(places)
+    assert np.count_nonzero(~(samples == 0.5)) == len(places), "the original must not change"
+    assert np.isfinite(
+        compute(FrontEndSpec(n_fft=64, win_length=64, hop_length=32, n_mels=4), mended.reshape(-1))
+    ).all()
+
+
+def test_many_large_but_good_samples_are_kept() -> None:
+    samples = np.full(100_000, LOUDEST / 2, np.float32)
+    kept, count = clean(samples)
+    assert count == 0
+    assert kept is samples
+    assert np.isfinite(compute(FrontEndSpec(), samples)).all()
