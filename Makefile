@@ -14,6 +14,7 @@ ARGS   ?=
 
 VENV    := .venv
 LOCKED  := $(shell command -v flock >/dev/null 2>&1 && echo flock pyproject.toml)
+TESTED  := '.[network,train,test]'
 INPUTS  := pyproject.toml constraints.txt
 INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 
@@ -50,7 +51,7 @@ $(VENV)/setup-run: $(INPUTS)
 
 $(VENV)/setup-test: $(INPUTS)
 	@$(call packages,libportaudio2 $(if $(filter 0,$(shell id -u)),pulseaudio pulseaudio-utils libasound2-plugins))
-	@$(call install,$(TORCH) -e '.[network,train,test]')
+	@$(call install,$(TORCH) -e $(TESTED))
 	@touch $(VENV)/setup-run $@
 
 # Debian packages, where they are missing and root or a password-less sudo can install them; nothing depends on it:

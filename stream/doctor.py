@@ -47,7 +47,7 @@ def diagnose(out: Path) -> list[Finding]:
         check_sound_server(os.environ),
         *check_extras(),
         check_folder(out),
-        check_temporary_folder(Path(tempfile.gettempdir())),
+        check_socket_folder(Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())),
         check_open_files(),
         check_clock(),
     ]
@@ -137,14 +137,14 @@ def check_folder(out: Path) -> Finding:
     return Finding("ok", text)
 
 
-def check_temporary_folder(folder: Path) -> Finding:
-    """The nodes of a run meet at sockets in a private folder in here."""
-    longest = len(os.fsencode(folder)) + len("/earwitness-xxxxxxxx/features.lossless")
+def check_socket_folder(folder: Path) -> Finding:
+    """The nodes of a run meet at sockets, in a private folder in here."""
+    longest = len(os.fsencode(folder)) + len("/earwitness-xxxxxxxxxxxx/features.lossless")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Finding("bad", f"temporary folder {folder}: this user may not write to it", "export TMPDIR=/tmp")
+        return Finding("bad", f"folder for sockets {folder}: this user may not write to it", "export XDG_RUNTIME_DIR=/tmp")
     if longest > SOCKET_PATH_BYTES:
-        return Finding("bad", f"temporary folder {folder}: its name is too long for a socket", "export TMPDIR=/tmp")
-    return Finding("ok", f"temporary folder {folder}")
+        return Finding("bad", f"folder for sockets {folder}: its name is too long", "export XDG_RUNTIME_DIR=/tmp")
+    return Finding("ok", f"folder for sockets: {folder}")
 
 
 def check_open_files(limit: int | None = None) -> Finding:

@@ -68,10 +68,10 @@ def test_an_output_folder_that_is_a_file_or_full_is_told(tmp_path: Path, monkeyp
     assert doctor.check_folder(tmp_path / "new" / "out").level == "warn"
 
 
-def test_a_temporary_folder_too_long_for_a_socket_is_bad(tmp_path: Path) -> None:
+def test_a_folder_too_long_for_a_socket_is_bad(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
-    assert doctor.check_temporary_folder(deep).level == "bad"
+    assert doctor.check_socket_folder(deep).level == "bad"
 
 
 def test_few_open_files_are_told_with_the_command() -> None:
