@@ -1,2 +1,184 @@
-"""The command line."""
-def main() -> None: ...
+"""The command line: each command parses, calls one function of a room, and prints.
+
+Imports stand inside the functions, so that `--help` is instant and no command loads what it does not need.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="earwitness",
+    help="Listens: says what it heard, when and how sure it is, and keeps the sound as evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"earwitness {installed('earwitness')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", "-s", help="What to listen to: mic, mic:ID, a file, -, rtsp://…, http://…, demo; "
+                     "NAME=SOURCE names the stream. Repeatable. Without it: the microphone, else the demo."),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="A bundle in the box or a folder. Repeatable.")] = None,
+    pace: Annotated[str | None, typer.Option(help="real: files as they would sound. max: as fast as it goes.")] = None,
+    out: Annotated[str | None, typer.Option(help="Where clips go.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file; every option here has its key there.")] = None,
+    json: Annotated[bool | None, typer.Option("--json", help="Events as JSON Lines, on a terminal too.")] = None,
+    clips: Annotated[bool | None, typer.Option("--clips/--no-clips", help="Keep the sound of events.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these nodes here, the others on another host: broker, capture, features, classify, "
+                     "recorder, monitor. Repeatable, or separated by commas."),
+    ] = None,
+    bus: Annotated[str | None, typer.Option(help="Where the broker is: tcp://HOST:PORT or ipc://FOLDER.")] = None,
+    keys: Annotated[str | None, typer.Option(help="The folder that `earwitness keys` made; needed for tcp.")] = None,
+    block: Annotated[float | None, typer.Option(help="Seconds of sound in a block; results do not depend on it.")] = None,
+    rate: Annotated[int | None, typer.Option(help="Of raw sound on standard input, Hz.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Of raw sound on standard input.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Of raw sound on standard input: int16, int32, float32, …")] = None,
+    channel: Annotated[int | None, typer.Option(help="Keep only this channel, 1 is the first; 0: all, mixed for the model.")] = None,
+) -> None:  # fmt: skip
+    """Listen, until the sources end or Ctrl-C."""
+    from .nodes.supervisor import supervise
+    from .stream.report import ledger_lines
+
+    per_source = {"rate": rate, "channels": channels, "dtype": dtype, "channel": channel}
+    settings = _settings(
+        config,
+        {
+            "sources": _with_format(source, {key: value for key, value in per_source.items() if value is not None}),
+            "models": model, "pace": pace, "out": out, "device": device, "json": json, "clips": clips,
+            "only": [name for names in only for name in names.split(",")] if only else None,
+            "bus.address": bus, "bus.keys": keys, "block_s": block,
+        },
+    )  # fmt: skip
+    settings = _ready_to_run(settings)
+    on_screen = _on_screen(settings)
+    outcome = supervise(settings, (lambda line: None) if on_screen else _log)
+    lines, balanced = ledger_lines(outcome.ledger, as_json=settings.json or not sys.stdout.isatty())
+    for line in lines:
+        print(line)
+    if outcome.reason:
+        _log(outcome.reason)
+    if not balanced and not outcome.code:
+        _log("the ledger does not balance: see the line above")
+    raise typer.Exit(outcome.code or (0 if balanced else 1))
+
+
+def main() -> None:
+    """The entry point of `earwitness` and of `python launch.py`: exits with 0, 1 or 2 as docs/reference says."""
+    from .stream.errors import EarwitnessError
+
+    try:
+        app()
+    except EarwitnessError as error:
+        _log(str(error))
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _settings(path: Path | None, options: dict[str, Any]) -> Any:
+    from .stream.config import load_config
+
+    return load_config(path, options)
+
+
+def _with_format(sources: list[str] | None, options: dict[str, Any]) -> list[Any] | None:
+    """The sources of the command line, with the options that are told for all of them."""
+    from .stream.config import parse_source
+    from .stream.errors import EarwitnessError
+
+    if not options:
+        return list(sources) if sources else None
+    if not sources:
+        raise EarwitnessError(f"--{next(iter(options))} belongs to --source, and there is none")
+    named = [parse_source(text) for text in sources]
+    return [{"source": one.source, "name": one.name, **options} for one in named]
+
+
+def _ready_to_run(settings: Any) -> Any:
+    """Settles what was left open and finds what a person has to mend, before any process is started."""
+    import msgspec
+
+    from .models.bundle import find_bundle
+    from .stream.config import SourceSettings
+    from .stream.errors import EarwitnessError
+    from .stream.sources.source import check_source, source_specs
+
+    listens = not settings.only or "capture" in settings.only
+    sources = settings.source_settings
+    if listens and not sources:
+        sources = (_default_source(),)
+    specs = source_specs(sources) if listens else []
+    for spec in specs:
+        warning = check_source(spec)
+        if warning:
+            _log(warning)
+    named = tuple(
+        msgspec.structs.replace(one, name=spec.name) for one, spec in zip(sources, specs, strict=False)
+    )
+    models = []
+    for model in settings.model_settings:
+        bundle = find_bundle(model.bundle)
+        bundle.check_labels(model.thresholds)
+        _log(f"model {bundle.tag}: {len(bundle.manifest.labels)} sounds, {bundle.manifest.licence}")
+        models.append(msgspec.structs.replace(model, bundle=str(bundle.folder)))
+    if len({model.bundle for model in models}) < len(models):
+        raise EarwitnessError("a model was given twice: once is enough for all streams")
+    out = str(Path(settings.out).expanduser().resolve())
+    return msgspec.structs.replace(settings, sources=named, models=tuple(models), out=out)
+
+
+def _default_source() -> Any:
+    """The microphone, where there is one; else the demo, and says so."""
+    from .stream.config import SourceSettings
+    from .stream.errors import EarwitnessError
+
+    try:
+        from .stream.sources.devices import list_devices
+
+        found = list_devices()
+    except EarwitnessError as error:
+        _log(f"{error}")
+        found = []
+    if found:
+        return SourceSettings(source="mic")
+    _log("no microphone here: playing the demo scene (`earwitness doctor` tells more)")
+    return SourceSettings(source="demo")
+
+
+def _on_screen(settings: Any) -> bool:
+    """Whether the monitor draws on this terminal, where lines of a log would disturb."""
+    import os
+
+    return bool(sys.stdout.isatty() and not settings.json and os.environ.get("TERM") != "dumb")
+
+
+def _log(line: str) -> None:
+    print(f"earwitness: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    from earwitness.launch import main as packaged_main
+
+    packaged_main()

@@ -1,7 +1,7 @@
 """The supervisor: starts the nodes of a run, watches them, starts again what dies or hangs, and ends them in order.
 
 `plan` lists the nodes of a run, in the order of the flow. Nodes are children, `python -m earwitness.nodes.NAME`, known
-by name alone: nothing of theirs is imported here. A child that is to be started again gets the ledger that it left behind.
+by name alone: nothing of theirs is imported here. A child that is started again gets the ledger that it left behind.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -25,11 +23,13 @@ from typing import Literal
 
 import msgspec
 
-from ..stream.bus import Publisher, ZmqBus, private_folder
+from ..stream.bus import Publisher, ZmqBus
 from ..stream.config import Config
 from ..stream.keys import load_keys
 from ..stream.messages import Alarm, Health, LedgerRow, topic_of
+from ..stream.sources.source import source_specs
 from .node import EndRun, Failed, Job, Mark, Ready, Report
+from .socket_folder import socket_folder
 from .systemd import notify, watchdog_interval_s
 
 FIRST_BACKOFF_S = 0.1
@@ -47,8 +47,8 @@ class Part:
 
 def plan(config: Config) -> list[Part]:
     """The nodes of a run, in the order of the flow. A sound device has a capture process of its own."""
-    sources = config.source_settings
-    devices = [source.name for source in sources if source.source == "mic" or source.source.startswith("mic:")]
+    sources = source_specs(config.source_settings)
+    devices = [source.name for source in sources if source.kind == "mic"]
     others = len(devices) < len(sources)
     models = [model.bundle for model in config.model_settings]
     parts = [Part("broker", "broker")]
@@ -80,17 +80,11 @@ def supervise(config: Config, log: Callable[[str], None]) -> Outcome:
 
     `log` takes lines about restarts. Raises EarwitnessError when the bus cannot be set up.
     """
-    folder: Path | None = None
-    if not config.bus.address:
-        folder = private_folder(Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()))
-        config = msgspec.structs.replace(
-            config, bus=msgspec.structs.replace(config.bus, address=f"ipc://{folder}")
-        )
-    try:
+    if config.bus.address:
         return _Run(config, log).run()
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with socket_folder() as folder:
+        bus = msgspec.structs.replace(config.bus, address=f"ipc://{folder}")
+        return _Run(msgspec.structs.replace(config, bus=bus), log).run()
 
 
 @dataclass
@@ -137,7 +131,7 @@ class _Run:
         self._publisher: Publisher | None = None
         self._stop_deadline: float | None = None
         self._code, self._reason = 0, ""
-        self._streams = {source.name for source in config.source_settings}
+        self._streams = {source.name for source in source_specs(config.source_settings)}
         self._watchdog_due = 0.0
         self._told_ready = False
 

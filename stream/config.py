@@ -15,7 +15,6 @@ from typing import Any, Literal
 import msgspec
 
 from .errors import EarwitnessError, nearest
-from .messages import SampleType
 
 NODES: tuple[str, ...] = ("broker", "capture", "features", "classify", "recorder", "monitor")
 ENVIRONMENT = "EARWITNESS_"
@@ -34,7 +33,7 @@ class SourceSettings(_Settings):
     channel: int = 0  # 0: all are kept, the model hears their mean; N: only the N-th, counted from 1
     rate: int = 48_000  # of `-`, Hz
     channels: int = 1  # of `-`
-    dtype: SampleType = "int16"  # of `-`
+    dtype: str = "int16"  # of `-`: int16, int24, int32, float32, uint8, or as arecord and ffmpeg call them
 
     def __post_init__(self) -> None:
         if not self.source:
