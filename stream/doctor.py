@@ -141,7 +141,7 @@ def check_socket_folder(folder: Path) -> Finding:
     """The nodes of a run meet at sockets, in a private folder in here."""
     longest = len(os.fsencode(folder)) + len("/earwitness-xxxxxxxxxxxx/features.lossless")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Finding("bad", f"folder for sockets {folder}: this user may not write to it", "export XDG_RUNTIME_DIR=/tmp")
+        return Finding("bad", f"folder for sockets {folder}: not writable", "export XDG_RUNTIME_DIR=/tmp")
     if longest > SOCKET_PATH_BYTES:
         return Finding("bad", f"folder for sockets {folder}: its name is too long", "export XDG_RUNTIME_DIR=/tmp")
     return Finding("ok", f"folder for sockets: {folder}")

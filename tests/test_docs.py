@@ -1,0 +1,83 @@
+"""The documentation says what the program does: generated pages are fresh, keys and options are all told, links lead
+somewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from earwitness.stream import config, messages
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+
+
+def test_the_page_of_messages_is_what_the_table_generates() -> None:
+    page = DOCS / "reference" / "messages.md"
+    assert page.read_text() == messages.reference_page(), (
+        "stale: python -m earwitness.stream.messages > docs/reference/messages.md"
+    )
+
+
+def test_the_page_of_the_config_tells_every_key_with_its_default_and_no_other() -> None:
+    told = dict(re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \|", _page("config.md"), re.MULTILINE))
+    expected = {key: "required" if default is msgspec.NODEFAULT else _toml(default) for key, default in _keys()}
+    assert told == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text)
+    local = [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
+    missing = [target for target in local if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    seen: set[Path] = set()
+    todo = [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        if page in seen or not page.exists():
+            continue
+        seen.add(page)
+        links = re.findall(r"\]\(([^)\s#]+\.md)", page.read_text())
+        todo += [(page.parent / link).resolve() for link in links if "://" not in link]
+    assert set(PAGES) <= seen
+
+
+def _page(name: str) -> str:
+    return (DOCS / "reference" / name).read_text()
+
+
+def _keys(kind: type[msgspec.Struct] = config.Config, prefix: str = "") -> list[tuple[str, object]]:
+    """(dotted key, default) of a run's settings; `sources[]` and `models[]` stand for one of the list."""
+    lists = {"sources": config.SourceSettings, "models": config.ModelSettings}
+    found: list[tuple[str, object]] = []
+    for field in msgspec.structs.fields(kind):
+        default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+        if isinstance(default, msgspec.Struct):
+            found += _keys(type(default), f"{prefix}{field.name}.")
+            continue
+        found.append((prefix + field.name, default))
+        if prefix == "" and field.name in lists:
+            found += _keys(lists[field.name], f"{field.name}[].")
+    return found
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, str):
+        return f'`"{value}"`'
+    if isinstance(value, (tuple, list)):
+        return "`[" + ", ".join(_toml(each).strip("`") for each in value) + "]`"
+    if isinstance(value, dict):
+        return "`{}`"
+    return f"`{value}`"
