@@ -9,12 +9,15 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+
+from .errors import EarwitnessError
+from .sources.devices import DEV, INSTALL_PORTAUDIO, DeviceInfo, import_sounddevice, list_devices
 
 Level = Literal["ok", "warn", "bad"]
 
@@ -38,12 +41,12 @@ class Finding:
 
 
 def diagnose(out: Path) -> list[Finding]:
-    """Looks at all that a run with output folder `out` needs. Opens no device, changes nothing."""
+    """Looks at all that a run with output folder `out` needs. Listens to nothing, changes nothing."""
     return [
         check_python(),
         *check_libraries(),
         check_portaudio(),
-        check_sound_devices(Path("/dev/snd")),
+        check_microphones(DEV / "snd"),
         check_sound_server(os.environ),
         *check_extras(),
         check_folder(out),
@@ -77,25 +80,28 @@ def check_libraries(names: Iterable[str] = _NATIVE) -> list[Finding]:
 def check_portaudio() -> Finding:
     """Microphones need the system's PortAudio; files, pipes and network streams do not."""
     try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        return Finding("warn", f"no PortAudio, so no microphone: {_line(error)}", _system_package())
-    return Finding("ok", str(sounddevice.get_portaudio_version()[1]))
+        version = import_sounddevice().get_portaudio_version()[1]
+    except EarwitnessError as error:
+        return Finding("warn", f"no microphone can be opened: {_line(error)}", _system_package())
+    return Finding("ok", str(version))
 
 
-def check_sound_devices(folder: Path) -> Finding:
-    """The kernel's capture devices (`pcmC0D0c`), and whether this user may open them."""
-    devices = sorted(folder.glob("pcmC*c")) if folder.is_dir() else []
-    if not devices:
-        return Finding("warn", f"no microphone in {folder}: plug one in; `earwitness devices` lists what is heard")
-    closed = [device.name for device in devices if not os.access(device, os.R_OK | os.W_OK)]
+def check_microphones(folder: Path, list_all: Callable[[], Sequence[DeviceInfo]] = list_devices) -> Finding:
+    """What `mic` and `mic:ID` can open; where that is nothing, whether the kernel in `folder` knows more."""
+    try:
+        names = [f"mic:{device.id}" + " (the default)" * device.is_default for device in list_all()]
+    except EarwitnessError:
+        names = []  # no PortAudio, which is told already
+    if names:
+        return Finding("ok", f"microphones: {', '.join(names)}")
+    closed = [device.name for device in sorted(folder.glob("pcmC*c")) if not os.access(device, os.R_OK | os.W_OK)]
     if closed:
-        mend = "sudo usermod -aG audio $USER  (and log in again)"
-        return Finding("warn", f"{', '.join(closed)} in {folder}: this user may not open them", mend)
-    return Finding("ok", f"{len(devices)} capture device{'s' * (len(devices) > 1)} in {folder}")
+        mend = "sudo usermod -aG audio $USER  (then log in again)"
+        return Finding("warn", f"this user may not open {', '.join(closed)} in {folder}", mend)
+    return Finding("warn", "no microphone: plug one in, then `earwitness devices`")
 
 
-def check_sound_server(environment: os._Environ[str] | dict[str, str]) -> Finding:
+def check_sound_server(environment: Mapping[str, str]) -> Finding:
     """PulseAudio or PipeWire share a microphone among programs; without them one program holds it alone."""
     runtime = Path(environment.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
     sockets = {"PulseAudio": runtime / "pulse" / "native", "PipeWire": runtime / "pipewire-0"}
@@ -168,16 +174,15 @@ def check_clock() -> Finding:
 
 
 def _system_package() -> str:
-    """The command that installs PortAudio, by the package manager that is there."""
+    """The command that installs PortAudio, by the package manager that is there; Debian's else."""
     commands = {
-        "apt-get": "sudo apt install libportaudio2",
         "dnf": "sudo dnf install portaudio",
         "pacman": "sudo pacman -S portaudio",
         "apk": "sudo apk add portaudio",
         "zypper": "sudo zypper install libportaudio2",
         "brew": "brew install portaudio",
     }
-    return next((command for program, command in commands.items() if shutil.which(program)), "install PortAudio")
+    return next((command for program, command in commands.items() if shutil.which(program)), INSTALL_PORTAUDIO)
 
 
 def _distribution(module: str) -> str:

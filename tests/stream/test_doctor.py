@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from earwitness.stream import doctor
+from earwitness.stream.sources.devices import DeviceInfo
 
 
 def test_this_machine_runs_the_tests_so_nothing_here_is_bad(tmp_path: Path) -> None:
@@ -37,21 +38,30 @@ def test_a_library_that_does_not_load_is_named_with_the_command_that_installs_it
 
 def test_a_missing_portaudio_costs_the_microphone_and_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)  # its import fails as it does where the library is missing
-    monkeypatch.setattr(doctor.shutil, "which", lambda program: program if program == "apt-get" else None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: None)
     finding = doctor.check_portaudio()
     assert finding.level == "warn"
     assert finding.mend == "sudo apt install libportaudio2"
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: program if program == "dnf" else None)
+    assert doctor.check_portaudio().mend == "sudo dnf install portaudio"
 
 
-def test_a_capture_device_that_may_not_be_opened_names_the_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "plug one in" in doctor.check_sound_devices(tmp_path).what
+def test_microphones_are_listed_by_what_the_run_takes(tmp_path: Path) -> None:
+    camera = DeviceInfo(
+        id="usb:046d:0825:s=7", name="C270", host_api="ALSA", channels=1, default_rate=48000, is_default=True, index=3
+    )
+    finding = doctor.check_microphones(tmp_path, lambda: [camera])
+    assert finding == doctor.Finding("ok", "microphones: mic:usb:046d:0825:s=7 (the default)")
+
+
+def test_a_microphone_that_may_not_be_opened_names_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "plug one in" in doctor.check_microphones(tmp_path, list).what
     (tmp_path / "pcmC0D0c").touch()
     (tmp_path / "pcmC0D0p").touch()
-    assert doctor.check_sound_devices(tmp_path).what.startswith("1 capture device ")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert "usermod -aG audio" in doctor.check_sound_devices(tmp_path).mend
+    finding = doctor.check_microphones(tmp_path, list)
+    assert "pcmC0D0c in" in finding.what
+    assert "usermod -aG audio" in finding.mend
 
 
 def test_a_sound_server_is_found_by_its_socket(tmp_path: Path) -> None:
