@@ -16,10 +16,8 @@ def list_lines(folder: Path = PRETRAINED) -> list[str]:
     lines = []
     for bundle in (find_bundle(name, folder) for name in bundle_names(folder)):
         manifest = bundle.manifest
-        lines += [
-            f"{bundle.tag}  {len(manifest.thresholds)} sounds, {size_bytes(bundle) / 1e6:.1f} MB: {manifest.description}",
-            f"    {manifest.licence}",
-        ]
+        size = f"{len(manifest.thresholds)} sounds, {size_bytes(bundle) / 1e6:.1f} MB"
+        lines += [f"{bundle.tag}  {size}: {manifest.description}", f"    {manifest.licence}"]
     return lines
 
 
@@ -31,7 +29,7 @@ def show_lines(bundle: Bundle) -> list[str]:
         f"{bundle.tag}: {manifest.description}",
         f"folder      {bundle.path}, {size_bytes(bundle)} bytes",
         f"licence     {manifest.licence}",
-        f"hears       {front_end.feature}, {front_end.dims} values a frame, at {front_end.sr} Hz (front end {front_end.hash})",
+        f"hears       {front_end.feature} at {front_end.sr} Hz, {front_end.dims} values a frame (front end {front_end.hash})",
         f"window      {manifest.window_frames * frame_s:.2f} s, a decision every {manifest.hop_frames * frame_s:.2f} s",
     ]
     if manifest.network is not None:
