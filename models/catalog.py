@@ -29,7 +29,7 @@ def show_lines(bundle: Bundle) -> list[str]:
         f"{bundle.tag}: {manifest.description}",
         f"folder      {bundle.path}, {size_bytes(bundle)} bytes",
         f"licence     {manifest.licence}",
-        f"hears       {front_end.feature} at {front_end.sr} Hz, {front_end.dims} values a frame (front end {front_end.hash})",
+        f"hears       {front_end.feature} at {front_end.sr} Hz, {front_end.dims} values a frame ({front_end.hash})",
         f"window      {manifest.window_frames * frame_s:.2f} s, a decision every {manifest.hop_frames * frame_s:.2f} s",
     ]
     if manifest.network is not None:
