@@ -1,0 +1,90 @@
+"""From a trained network to the files of a bundle, checked against torch."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import nn
+
+from ..stream.errors import EarwitnessError
+from .bundle import Bundle
+from .runtime import WEIGHTS, activate, open_runtime
+
+INPUT, OUTPUT = "windows", "logits"
+OPSET = 18
+TOLERANCE = 1e-4  # of probabilities
+LARGEST_CONSTANT = 256  # bytes that the graph may hold itself: shapes and the like
+
+
+def to_onnx(network: nn.Module, window: tuple[int, int]) -> dict[str, bytes]:
+    """The network as `model.onnx`, any number of windows [batch, *window], and its weights as `model.safetensors`.
+
+    The weights are stored once: the ONNX file refers to the other by offset, torch loads it by name. For that, the
+    network's parameters must be used as they are (norms folded, see `Cnn.folded`).
+    """
+    network = network.eval()
+    example = torch.zeros(2, *window)
+    graph = _exported(network, example)
+    weights = to_safetensors({name: value.contiguous() for name, value in network.state_dict().items()})
+    _refer(graph, weights)
+    graph.producer_version = graph.doc_string = ""
+    graph.graph.doc_string = ""
+    del graph.graph.value_info[:], graph.metadata_props[:]
+    for node in graph.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    return {"model.onnx": graph.SerializeToString(deterministic=True), WEIGHTS: weights}
+
+
+def check_export(bundle: Bundle, network: nn.Module, windows: np.ndarray, batches: Sequence[int] = (1, 7, 16)) -> float:
+    """Compare the bundle's probabilities with torch's, at several batch sizes, and return the largest difference.
+
+    Raises:
+        EarwitnessError: they differ by more than `TOLERANCE`.
+    """
+    runtime = open_runtime(bundle, "cpu")
+    with torch.inference_mode():
+        expected = activate(network.eval()(torch.from_numpy(windows)).numpy(), bundle.manifest.output)
+    worst = 0.0
+    for size in batches:
+        parts = [runtime.scores(windows[k : k + size]) for k in range(0, len(windows), size)]
+        worst = max(worst, float(np.abs(np.concatenate(parts) - expected).max()))
+    if worst > TOLERANCE:
+        raise EarwitnessError(f"the exported {bundle.manifest.name} differs from torch by {worst:.2g}")
+    return worst
+
+
+def _exported(network: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
+    file: Any = io.BytesIO()  # which the older exporter takes, whatever its annotations say
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter is loud about its own future
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        torch.onnx.export(
+            network, (example,), file, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+        )  # fmt: skip
+    return onnx.load_model_from_string(file.getvalue())
+
+
+def _refer(graph: onnx.ModelProto, weights: bytes) -> None:
+    """Let the graph's initializers refer to the tensors of the same names in the safetensors file."""
+    length = int.from_bytes(weights[:8], "little")
+    header = msgspec.json.decode(weights[8 : 8 + length])
+    for tensor in graph.graph.initializer:
+        if tensor.name in header:
+            first, end = header[tensor.name]["data_offsets"]
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", WEIGHTS), ("offset", 8 + length + first), ("length", end - first)):
+                tensor.external_data.add(key=key, value=str(value))
+        elif len(tensor.raw_data) > LARGEST_CONSTANT:
+            raise EarwitnessError(f"the export made {tensor.name} out of the weights: fold the norms first")

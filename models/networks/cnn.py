@@ -1,0 +1,103 @@
+"""A compact convolutional network on log-mel windows: depthwise separable blocks, mean and maximum over the window.
+
+Depthwise separable convolutions are those of MobileNet (Howard et al., 2017, https://arxiv.org/abs/1704.04861). The
+network takes decibels as the front end gives them. What it sees of them is the shape, with the window's mean taken
+away, so that a microphone's gain does not matter; the mean itself is given to the last layer as one number, because a
+faint hiss and a loud one are not the same thing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+SCALE_DB = 20.0
+RANGE_DB = 80.0  # what lies deeper below the window's loudest cell is cut off: silence in a file is no mark of a class
+
+
+class SeparableBlock(nn.Module):
+    """Depthwise 3×3, then pointwise, each normalised; a residual path where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
+        self.depthwise_norm: nn.Module = nn.BatchNorm2d(inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.pointwise_norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.depthwise_norm(self.depthwise(x)))
+        y = self.pointwise_norm(self.pointwise(y))
+        return torch.relu(x + y if self.residual else y)
+
+    def fold(self) -> None:
+        """Put the norms into the convolutions before them; see `Cnn.folded`."""
+        self.depthwise = _fused(self.depthwise, self.depthwise_norm)
+        self.pointwise = _fused(self.pointwise, self.pointwise_norm)
+        self.depthwise_norm = self.pointwise_norm = nn.Identity()
+
+
+class Cnn(nn.Module):
+    """Logits of a window.
+
+    Args:
+        classes: how many logits.
+        channels: of the first convolution and of each stage after it; each halves time and frequency.
+        depth: blocks that follow the halving one in each stage.
+        dropout: before the last layer, 0..1.
+
+    Shape: decibels [batch, frames, mels] -> logits [batch, classes]; any frames and mels of 16 or more.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        depth: Sequence[int] = (1, 2, 2),
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.Conv2d(1, channels[0], 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(),
+        ]
+        for inputs, outputs, more in zip(channels, channels[1:], depth, strict=False):
+            layers.append(SeparableBlock(inputs, outputs, stride=2))
+            layers += [SeparableBlock(outputs, outputs, stride=1) for _ in range(more)]
+        self.body = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * channels[-1] + 1, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.maximum(x, x.amax((1, 2), keepdim=True) - RANGE_DB)
+        level = x.mean((1, 2), keepdim=True)
+        maps = self.body(((x - level) / SCALE_DB).unsqueeze(1))
+        summary = torch.cat([maps.mean((2, 3)), maps.amax((2, 3)), level.flatten(1) / 50.0], dim=1)
+        logits: Tensor = self.head(self.dropout(summary))
+        return logits
+
+    def folded(self) -> Cnn:
+        """A copy for use, not for training: the norms are part of the convolutions, and it computes the same."""
+        network = copy.deepcopy(self).eval()
+        network.body[0] = _fused(network.body[0], network.body[1])
+        network.body[1] = nn.Identity()
+        for layer in network.body:
+            if isinstance(layer, SeparableBlock):
+                layer.fold()
+        return network
+
+
+def build(classes: int, **options: object) -> Cnn:
+    """The network with the options of a manifest: `channels`, `depth`, `dropout`."""
+    return Cnn(classes, **options)  # type: ignore[arg-type]
+
+
+def _fused(convolution: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return fuse_conv_bn_eval(convolution, norm)

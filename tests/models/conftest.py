@@ -1,0 +1,52 @@
+"""A tiny bundle, made once: an untrained network with two classes and the background."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from earwitness.models.bundle import Bundle, Input, Manifest, Network, Output, write_bundle
+from earwitness.stream.features.frontend import FrontEndSpec
+
+LABELS = ["high", "low", "background"]
+NETWORK = {"channels": [4, 8], "depth": [1]}
+
+
+def manifest(**changes: Any) -> Manifest:
+    fields: dict[str, Any] = {
+        "format_version": 1,
+        "name": "tiny",
+        "description": 'two "tones"\nand nothing else',
+        "licence": "CC0",
+        "labels": LABELS,
+        "background": "background",
+        "window_frames": 32,
+        "hop_frames": 8,
+        "front_end": FrontEndSpec(),
+        "input": Input(name="windows", shape=[0, 32, 64]),
+        "output": Output(name="logits", activation="softmax", temperature=1.5),
+        "thresholds": {"high": 0.5, "low": 0.6},
+        "network": Network(kind="cnn", options=NETWORK),
+    }
+    return Manifest(**{**fields, **changes})
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny bundle; not to be changed."""
+    torch = pytest.importorskip("torch", reason="bundles are made with torch (extra train)")
+    from earwitness.models.export import to_onnx
+    from earwitness.models.networks.cnn import Cnn
+
+    torch.manual_seed(0)
+    network = Cnn(len(LABELS), channels=NETWORK["channels"], depth=NETWORK["depth"])
+    files = to_onnx(network.folded(), (32, 64)) | {"CREDITS.txt": b"nobody\n"}
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny", manifest(), files)
+
+
+@pytest.fixture
+def folder(made: Bundle, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle that a test may spoil."""
+    return Path(shutil.copytree(made.path, tmp_path / "tiny"))
