@@ -5,6 +5,7 @@ Imports stand inside the functions, so that `--help` is instant and no command l
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,7 @@ def run(
 ) -> None:  # fmt: skip
     """Listen, until the sources end or Ctrl-C."""
     from .nodes.supervisor import supervise
-    from .stream.report import ledger_lines
+    from .stream.report import ledger_lines, style_of
 
     per_source = {"rate": rate, "channels": channels, "dtype": dtype, "channel": channel}
     settings = _settings(
@@ -72,9 +73,10 @@ def run(
         },
     )  # fmt: skip
     settings = _ready_to_run(settings)
-    on_screen = _on_screen(settings)
-    outcome = supervise(settings, (lambda line: None) if on_screen else _log)
-    lines, balanced = ledger_lines(outcome.ledger, as_json=settings.json or not sys.stdout.isatty())
+    style = style_of(settings.json, sys.stdout.isatty(), os.environ.get("TERM", ""))
+    # Lines of a log would disturb what the monitor draws; it shows the alarms itself.
+    outcome = supervise(settings, (lambda line: None) if style == "screen" else _log)
+    lines, balanced = ledger_lines(outcome.ledger, as_json=style == "json")
     for line in lines:
         print(line)
     if outcome.reason:
@@ -121,8 +123,7 @@ def _ready_to_run(settings: Any) -> Any:
     import msgspec
 
     from .models.bundle import find_bundle
-    from .stream.config import SourceSettings
-    from .stream.errors import EarwitnessError
+    from .stream.errors import EarwitnessError, nearest
     from .stream.sources.source import check_source, source_specs
 
     listens = not settings.only or "capture" in settings.only
@@ -140,9 +141,13 @@ def _ready_to_run(settings: Any) -> Any:
     models = []
     for model in settings.model_settings:
         bundle = find_bundle(model.bundle)
-        bundle.check_labels(model.thresholds)
-        _log(f"model {bundle.tag}: {len(bundle.manifest.labels)} sounds, {bundle.manifest.licence}")
-        models.append(msgspec.structs.replace(model, bundle=str(bundle.folder)))
+        for label in model.thresholds:
+            if label not in bundle.manifest.thresholds:
+                raise EarwitnessError(
+                    f"model {bundle.manifest.name} has no event {label!r}: {nearest(label, bundle.manifest.thresholds)}"
+                )
+        _log(f"model {bundle.tag}: {len(bundle.manifest.thresholds)} sounds; licence: {bundle.manifest.licence}")
+        models.append(msgspec.structs.replace(model, bundle=str(bundle.path.resolve())))
     if len({model.bundle for model in models}) < len(models):
         raise EarwitnessError("a model was given twice: once is enough for all streams")
     out = str(Path(settings.out).expanduser().resolve())
@@ -165,13 +170,6 @@ def _default_source() -> Any:
         return SourceSettings(source="mic")
     _log("no microphone here: playing the demo scene (`earwitness doctor` tells more)")
     return SourceSettings(source="demo")
-
-
-def _on_screen(settings: Any) -> bool:
-    """Whether the monitor draws on this terminal, where lines of a log would disturb."""
-    import os
-
-    return bool(sys.stdout.isatty() and not settings.json and os.environ.get("TERM") != "dumb")
 
 
 def _log(line: str) -> None:

@@ -1,0 +1,183 @@
+"""The features node: frames of a stream are those of the whole sound, gaps begin new segments, nothing goes uncounted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from earwitness.nodes.features import FeaturesNode, mix_down
+from earwitness.nodes.node import Job
+from earwitness.stream.config import Config
+from earwitness.stream.features.frontend import FrontEndSpec, compute
+from earwitness.stream.messages import AudioBlock, Ended, FeatureBlock, Gap, LedgerRow
+from earwitness.stream.resample import resample
+from earwitness.stream.testing import MemoryBus
+
+SPEC = FrontEndSpec()
+
+
+class Bench:
+    """A features node on a bus in memory, and the hands to feed it."""
+
+    def __init__(self, ledger: tuple[LedgerRow, ...] = ()):
+        self.bus = MemoryBus()
+        self.sender = self.bus.publisher()
+        job = Job(node="features", config=Config(), ledger=ledger)
+        self.node = FeaturesNode(job, self.bus.publisher(), specs=[SPEC])
+        self.inbox = self.bus.subscriber(self.node.lossless)
+
+    def audio(self, samples: NDArray[np.int16], first: int, stream: str = "s", epoch: int = 1, rate: int = 16000) -> None:
+        block = AudioBlock(
+            stream=stream, epoch=epoch, first_sample=first, end_sample=first + len(samples), rate=rate,
+            channels=samples.shape[1] if samples.ndim == 2 else 1, dtype="int16", utc_ns=first * 62_500, utc_error_ns=0,
+            heard_ns=1,
+        )  # fmt: skip
+        assert self.sender.send(f"audio/{stream}", block, samples.astype("<i2").tobytes())
+
+    def gap(self, first: int, end: int, stream: str = "s", cause: str = "overrun") -> None:
+        gap = Gap(stream=stream, epoch=1, first_sample=first, end_sample=end, rate=16000, cause=cause, place="capture")
+        assert self.sender.send(f"audio/{stream}", gap)
+
+    def end(self, samples: int, stream: str = "s", rate: int = 16000) -> None:
+        ended = Ended(stream=stream, epoch=1, end_sample=samples, rate=rate, reason="end of file", final=True)
+        assert self.sender.send(f"audio/{stream}", ended)
+
+    def run(self) -> None:
+        while envelopes := self.inbox.receive(0.0):
+            self.node.handle(envelopes)
+
+    def frames(self, stream: str = "s", segment: int = 0) -> NDArray[np.float32]:
+        parts, next_frame = [], 0
+        for envelope in self.bus.sent:
+            message = envelope.message
+            if isinstance(message, FeatureBlock) and message.stream == stream and message.segment_sample == segment:
+                assert message.first_frame == next_frame
+                next_frame += message.frames
+                parts.append(np.frombuffer(envelope.payload, "<f4").reshape(message.frames, message.dims))
+        return np.concatenate(parts) if parts else np.empty((0, 64), np.float32)
+
+
+def noise(samples: int, seed: int = 0) -> NDArray[np.int16]:
+    return np.random.default_rng(seed).integers(-8000, 8000, samples).astype(np.int16)
+
+
+def offline(samples: NDArray[np.int16], rate: int = 16000) -> NDArray[np.float32]:
+    mono = samples.astype(np.float32) / 32768
+    return compute(SPEC, mono if rate == 16000 else resample(mono, rate, 16000))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=12), st.sampled_from([16000, 44100, 48000]))
+def test_any_blocks_give_the_frames_of_the_whole(sizes: list[int], rate: int) -> None:
+    bench, whole = Bench(), noise(sum(sizes))
+    first = 0
+    for size in sizes:
+        bench.audio(whole[first : first + size], first, rate=rate)
+        first += size
+        bench.run()
+    bench.end(first, rate=rate)
+    bench.run()
+    np.testing.assert_array_equal(bench.frames(), offline(whole, rate))
+
+
+def test_spans_of_the_feature_blocks_tile_the_stream() -> None:
+    bench, whole = Bench(), noise(5000)
+    for first in range(0, 5000, 321):
+        bench.audio(whole[first : first + 321], first)
+        bench.run()
+    bench.end(5000)
+    bench.run()
+    position = 0
+    for block in bench.bus.of(FeatureBlock):
+        assert block.first_sample == position
+        position = block.end_sample
+    assert position == 5000
+    (row,) = bench.node.ledger_rows()
+    assert (row.received, row.lost, row.ended, row.final) == (5000, {}, True, True)
+
+
+def test_streams_do_not_touch_each_other() -> None:
+    bench = Bench()
+    for first in range(0, 4000, 500):
+        for number in range(3):
+            bench.audio(noise(4000, number)[first : first + 500], first, stream=f"s{number}")
+    bench.run()
+    for number in range(3):
+        np.testing.assert_array_equal(bench.frames(f"s{number}"), offline(noise(4000, number)))
+
+
+def test_a_gap_ends_the_segment_and_travels_on_in_order() -> None:
+    bench, whole = Bench(), noise(9000)
+    bench.audio(whole[:3000], 0)
+    bench.gap(3000, 5000)
+    bench.audio(whole[5000:], 5000)
+    bench.end(9000)
+    bench.run()
+    np.testing.assert_array_equal(bench.frames(segment=0), offline(whole[:3000]))
+    np.testing.assert_array_equal(bench.frames(segment=5000), offline(whole[5000:]))
+    (gap,) = bench.bus.of(Gap)[1:]  # the first is the one that came in
+    assert (gap.first_sample, gap.end_sample, gap.cause, gap.place) == (3000, 5000, "overrun", "capture")
+    (row,) = bench.node.ledger_rows()
+    assert row.received == 7000
+    assert row.lost == {"overrun": 2000}
+
+
+def test_a_block_that_never_came_is_found_by_its_index() -> None:
+    bench, whole = Bench(), noise(3000)
+    bench.audio(whole[:1000], 0)
+    bench.audio(whole[2000:], 2000)
+    bench.end(3500)
+    bench.run()
+    (row,) = bench.node.ledger_rows()
+    assert row.lost == {"transport": 1500}
+    assert [(gap.first_sample, gap.end_sample) for gap in bench.bus.of(Gap)] == [(1000, 2000), (3000, 3500)]
+
+
+def test_a_node_that_was_restarted_names_what_it_missed() -> None:
+    row = LedgerRow(
+        stream="s", epoch=1, place="features", rate=16000, received=800, lost={}, next_sample=800, ended=False, final=False
+    )
+    bench = Bench(ledger=(row,))
+    bench.audio(noise(1000), 2000)
+    bench.run()
+    (row,) = bench.node.ledger_rows()
+    assert (row.received, row.lost, row.next_sample) == (1800, {"restart": 1200}, 3000)
+
+
+def test_samples_that_came_twice_are_heard_once() -> None:
+    bench, whole = Bench(), noise(3000)
+    bench.audio(whole[:2000], 0)
+    bench.audio(whole[1000:3000], 1000)
+    bench.audio(whole[:500], 0)
+    bench.end(3000)
+    bench.run()
+    np.testing.assert_array_equal(bench.frames(), offline(whole))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
+def test_channels_are_mixed_to_full_scale_one(dtype: str) -> None:
+    scale = {"int16": 32768, "int32": 2**31, "float32": 1}[dtype]
+    samples = (np.array([[0.5, 0.25], [-0.5, 0.0]]) * scale).astype(dtype)
+    block = AudioBlock(
+        stream="s", epoch=1, first_sample=0, end_sample=2, rate=8000, channels=2, dtype=dtype, utc_ns=0, utc_error_ns=0,
+        heard_ns=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(mix_down(block, memoryview(samples.tobytes())), [0.375, -0.25])
+
+
+def test_samples_that_are_no_sound_are_counted_and_silent() -> None:
+    bench = Bench()
+    broken = np.zeros(1000, np.float32)
+    broken[[3, 700]] = np.nan, np.inf
+    block = AudioBlock(
+        stream="s", epoch=1, first_sample=0, end_sample=1000, rate=16000, channels=1, dtype="float32", utc_ns=0,
+        utc_error_ns=0, heard_ns=0,
+    )  # fmt: skip
+    bench.sender.send("audio/s", block, broken.astype("<f4").tobytes())
+    bench.run()
+    np.testing.assert_array_equal(bench.frames(), compute(SPEC, np.zeros(1000, np.float32)))
+    assert bench.node.counts["replaced_samples"] == 2
+    assert bench.bus.of(FeatureBlock)[0].replaced == 2
