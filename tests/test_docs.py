@@ -4,12 +4,16 @@ somewhere.
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import typer
 
+from earwitness import launch
 from earwitness.stream import config, messages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +32,13 @@ def test_the_page_of_the_config_tells_every_key_with_its_default_and_no_other() 
     told = dict(re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \|", _page("config.md"), re.MULTILINE))
     expected = {key: "required" if default is msgspec.NODEFAULT else _toml(default) for key, default in _keys()}
     assert told == expected
+
+
+def test_the_page_of_the_command_line_tells_every_command_with_its_options_and_no_other() -> None:
+    sections = re.findall(r"^## ([a-z ]+)\n(.*?)(?=^## |\Z)", _page("command-line.md"), re.MULTILINE | re.DOTALL)
+    told = {name: set(re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)) for name, text in sections}
+    options = {name: set(re.findall(r"`(--?[a-z-]+)`", " ".join(cells))) for name, cells in told.items()}
+    assert options == dict(_commands(launch.app))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -54,6 +65,24 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def _page(name: str) -> str:
     return (DOCS / "reference" / name).read_text()
+
+
+def _commands(app: typer.Typer, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Every command, those of groups as `models list`, with the spellings of its options."""
+    for command in app.registered_commands:
+        function = command.callback
+        assert function is not None
+        options: set[str] = set()
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+            (told,) = parameter.annotation.__metadata__
+            if type(told).__name__ == "OptionInfo":
+                # inside Annotated, what Option takes as its default is the first spelling
+                spellings = [text for text in (told.default, *(told.param_decls or ())) if isinstance(text, str)]
+                options |= set("/".join(spellings or [f"--{name.replace('_', '-')}"]).split("/"))
+        yield prefix + (command.name or function.__name__), options
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from _commands(group.typer_instance, f"{prefix}{group.name or group.typer_instance.info.name} ")
 
 
 def _keys(kind: type[msgspec.Struct] = config.Config, prefix: str = "") -> list[tuple[str, object]]:
