@@ -2,65 +2,92 @@
 
 Each channel is an XSUB for publishers and two XPUBs for subscribers. The lossless one (`ZMQ_XPUB_NODROP`) refuses a
 message while any of its matching subscribers is full; the channel then stops reading, and so the publishers feel it.
-The other one drops for those that are full, and they count it. Messages are passed on unread.
+The other one drops for those that are full, and they count it. Of a message only the topic and the size are looked at.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import stat
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import zmq
 
 from ..stream.bus import Publisher, check_address, configure, endpoint
 from ..stream.errors import EarwitnessError
-from ..stream.keys import Keys, load_keys
+from ..stream.keys import Gatekeeper, Keys, load_keys
 from ..stream.messages import CHANNELS
+from ..stream.wire import belongs
 from .node import Job, Node, run_node
 
 
 class Broker:
-    """The sockets of all channels, served by one loop that never blocks on one of them."""
+    """The sockets of all channels, served by one loop that never blocks on one of them.
 
-    def __init__(
-        self,
-        address: str,
-        keys: Keys | None = None,
-        patience_s: float | None = None,
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
-    ):
+    `counts` has, by channel, what was passed on, and how often a subscriber was `forced` to lose; what was malformed,
+    who was denied for an unknown key, and whose handshake failed.
+    """
+
+    def __init__(self, address: str, keys: Keys | None = None, patience_s: float | None = None):
         """`patience_s`: how long a lossless subscriber that does not read may hold a channel; then it loses messages
         like any other until it reads again. None: for ever, as files allow. Raises EarwitnessError.
         """
         check_address(address, keys)
         self.counts: Counter[str] = Counter()
+        self._folder = _claim_folder(address)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
-        context = context or zmq.Context.instance()
-        self._channels = [_Channel(context, address, name, keys, patience_s, self.counts) for name in CHANNELS]
+        self._channels: list[_Channel] = []
+        self._gate: Gatekeeper | None = None
+        try:
+            if keys is not None:
+                self._gate = Gatekeeper(self._context, keys, self.counts)
+            for name in CHANNELS:
+                self._channels.append(_Channel(self._context, address, name, keys, self._gate, patience_s, self.counts))
+        except BaseException:
+            self.close()
+            raise
         for channel in self._channels:
-            for socket in (channel.publishers, channel.lossless, channel.latest):
+            for socket in channel.sockets:
                 self._poller.register(socket, zmq.POLLIN)
+        for socket in self._gate.sockets if self._gate else ():
+            self._poller.register(socket, zmq.POLLIN)
 
-    def serve(self, timeout_s: float) -> None:
-        """Passes on what is ready; waits at most this long when nothing is."""
+    def serve(self, timeout_s: float) -> bool:
+        """Passes on what is ready; waits at most this long when nothing is. Whether there was anything."""
         held = [channel for channel in self._channels if channel.held is not None]
         for channel in held:
-            # A channel that is held does not read, so its publishers must not wake the poller.
+            # A channel that is held does not read, so its publishers must not wake the poller. When its subscriber
+            # reads again, no socket becomes ready: it is tried again every millisecond.
             self._poller.modify(channel.publishers, 0)
-        ready = dict(self._poller.poll(1 if held else max(1, round(timeout_s * 1000))))
+        ready: dict[Any, int] = dict(self._poller.poll(1 if held else max(1, round(timeout_s * 1000))))
         for channel in held:
             self._poller.modify(channel.publishers, zmq.POLLIN)
+        if self._gate is not None and ready:
+            self._gate.serve(ready)
         for channel in self._channels:
             channel.pass_subscriptions(ready)
             if channel.held is not None or channel.publishers in ready:
                 channel.pass_messages()
+        return bool(ready or held)
 
     def close(self) -> None:
-        """Closes all sockets; what is queued gets a moment."""
+        """Closes all sockets; what is queued gets a moment. Socket files are removed."""
         for channel in self._channels:
             channel.close()
+        if self._gate is not None:
+            self._gate.close()
+        self._context.destroy(linger=200)
+        if self._folder is not None:
+            for channel in self._channels:
+                for path in channel.socket_files:
+                    path.unlink(missing_ok=True)
+            os.close(self._folder)
+            self._folder = None
 
 
 class _Channel:
@@ -70,26 +97,41 @@ class _Channel:
         address: str,
         name: str,
         keys: Keys | None,
+        gate: Gatekeeper | None,
         patience_s: float | None,
         counts: Counter[str],
     ):
         self.name, self.patience_s, self.counts = name, patience_s, counts
         self.held: bytes | None = None  # the message that a lossless subscriber has no room for
         self._held_since = 0.0
-        self._overrun = False  # a subscriber has used up the patience, and has not caught up yet
-        self.publishers = _bind(context, zmq.XSUB, endpoint(address, name, "in"), keys)
-        self.lossless = _bind(context, zmq.XPUB, endpoint(address, name, "lossless"), keys)
-        self.latest = _bind(context, zmq.XPUB, endpoint(address, name, "latest"), keys)
+        self.sockets: list[zmq.Socket[bytes]] = []
+        self.socket_files: list[Path] = []
+        for kind, side in ((zmq.XSUB, "in"), (zmq.XPUB, "lossless"), (zmq.XPUB, "latest")):
+            socket = context.socket(kind)
+            self.sockets.append(socket)
+            configure(socket, name)
+            socket.setsockopt(zmq.LINGER, 200)
+            if keys is not None and gate is not None:
+                keys.secure_server(socket)
+                gate.watch(socket)
+            end = endpoint(address, name, side)
+            _bind(socket, end)
+            if end.startswith("ipc://"):
+                self.socket_files.append(Path(end.removeprefix("ipc://")))
+        self.publishers, self.lossless, self.latest = self.sockets
         self.lossless.setsockopt(zmq.XPUB_NODROP, 1)
 
-    def pass_subscriptions(self, ready: dict[zmq.Socket[bytes], int]) -> None:
+    def pass_subscriptions(self, ready: dict[Any, int]) -> None:
         for side in (self.lossless, self.latest):
-            if side in ready:
+            while side in ready:
                 try:
-                    while True:
-                        self.publishers.send(side.recv(zmq.NOBLOCK))
+                    change = side.recv(zmq.NOBLOCK)
                 except zmq.Again:
-                    pass
+                    break
+                if change[:1] in (b"\0", b"\1"):
+                    self.publishers.send(change)
+                else:
+                    self.counts["malformed"] += 1  # only a broken peer sends anything else up here
 
     def pass_messages(self, at_most: int = 200) -> None:
         for _ in range(at_most):
@@ -98,54 +140,72 @@ class _Channel:
                     frame = self.publishers.recv(zmq.NOBLOCK)
                 except zmq.Again:
                     return
+                if not belongs(frame, self.name):
+                    self.counts["malformed"] += 1
+                    continue
             else:
                 frame, self.held = self.held, None
             if not self._pass(frame):
+                self.held = frame
                 return
             self.counts[f"passed_{self.name}"] += 1
 
     def _pass(self, frame: bytes) -> bool:
         try:
             self.lossless.send(frame, zmq.NOBLOCK)
-            self._held_since, self._overrun = 0.0, False
         except zmq.Again:
             now = time.monotonic()
             self._held_since = self._held_since or now
-            if self.patience_s is None or (not self._overrun and now - self._held_since < self.patience_s):
-                self.held = frame
+            if self.patience_s is None or now - self._held_since < self.patience_s:
                 return False
-            self._overrun = True
+            # Sent without NODROP once, it goes to those that have room, and libzmq leaves the full ones out of all
+            # that follows, NODROP or not, until they have read half of what is queued for them.
             self.counts[f"forced_{self.name}"] += 1
             self.lossless.setsockopt(zmq.XPUB_NODROP, 0)
             self.lossless.send(frame, zmq.NOBLOCK)
             self.lossless.setsockopt(zmq.XPUB_NODROP, 1)
+        self._held_since = 0.0
         self.latest.send(frame, zmq.NOBLOCK)
         return True
 
     def close(self) -> None:
-        for socket in (self.publishers, self.lossless, self.latest):
-            socket.close(linger=200)
+        for socket in self.sockets:
+            socket.disable_monitor()
+            socket.close()
 
 
-def _bind(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str, keys: Keys | None
-) -> zmq.Socket[bytes]:
-    socket = context.socket(kind)
-    configure(socket)
-    if keys is not None:
-        keys.secure_server(socket)
-    if address.startswith("ipc://"):
-        path = Path(address.removeprefix("ipc://"))
-        if not path.parent.is_dir():
-            raise EarwitnessError(f"bus folder {path.parent}: no such folder")
-        if path.parent.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise EarwitnessError(f"bus folder {path.parent}: others may enter it; chmod 700 it")
+def _claim_folder(address: str) -> int | None:
+    """Locks the folder of an ipc address for this broker: libzmq's bind would take a living broker's sockets away.
+
+    The lock goes with the process, however it ends, so the sockets that a dead broker left are taken over.
+    """
+    if not address.startswith("ipc://"):
+        return None
+    folder = Path(address.removeprefix("ipc://"))
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise EarwitnessError(f"bus folder {folder}: {error.strerror}") from None
+    try:
+        status = os.fstat(opened)
+        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or status.st_uid != os.geteuid():
+            raise EarwitnessError(f"bus folder {folder}: others may enter it; make it yours and chmod 700 it")
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise EarwitnessError(f"bus folder {folder}: another broker serves it; choose another folder") from None
+    except EarwitnessError:
+        os.close(opened)
+        raise
+    return opened
+
+
+def _bind(socket: zmq.Socket[bytes], address: str) -> None:
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise EarwitnessError(f"bus address {address}: {error.strerror}; another program may hold it") from None
-    return socket
+        held = "; another program holds this port" if error.errno == zmq.EADDRINUSE else ""
+        raise EarwitnessError(f"bus address {address}: {error.strerror}{held}") from None
 
 
 class BrokerNode(Node):
@@ -165,7 +225,9 @@ class BrokerNode(Node):
         return 0.0
 
     def finish(self) -> None:
-        self._broker.serve(0.05)
+        deadline = time.monotonic() + 1.0
+        while self._broker.serve(0.05) and time.monotonic() < deadline:
+            pass
         self._broker.close()
 
 

@@ -7,6 +7,7 @@ that hold the flow back when they fall behind, `latest` for subscribers that los
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections import Counter
@@ -19,12 +20,12 @@ import zmq
 from .errors import EarwitnessError
 from .keys import Keys
 from .messages import BY_NAME, CHANNELS, Delivery, Message
-from .wire import Envelope, MalformedMessage, decode, encode
+from .wire import Envelope, MalformedMessage, decode, encode, is_probe, make_probe
 
 QUEUE_MESSAGES = 128  # between any two sockets; what does not fit waits in the capture ring
+LINGER_S = 3.0  # how long a publisher that closes may wait for room
+LINK_TIMEOUT_S = 30.0  # a tcp link on which nothing gets through for so long is given up and made anew
 SIDES: tuple[str, ...] = ("in", "lossless", "latest")
-_LARGEST = max(topic.max_bytes for topic in BY_NAME.values())
-_PROBE = b"\0probe"  # no topic begins with NUL
 
 
 class Publisher(Protocol):
@@ -39,16 +40,15 @@ class Publisher(Protocol):
         wait: bool = False,
         give_up: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Sends one message. False: it did not fit (`wait=False`), or `give_up` said so; it was not sent then.
-
-        With `wait` it is held back until somebody listens to the topic and has room for it.
+        """Sends one message. False: it was not sent, for there was no room for it; or, on a lossless topic, nobody
+        who listens. With `wait` it is held back until there is, or until `give_up`, asked often, says so.
         """
 
     def heard(self, topic: str) -> bool:
         """Whether anybody subscribes to this topic now."""
 
     def close(self) -> None:
-        """Sends what is queued and lets go."""
+        """Sends what is queued, waiting at most LINGER_S for room, and lets go."""
 
 
 class Subscriber(Protocol):
@@ -58,7 +58,7 @@ class Subscriber(Protocol):
     malformed: int
 
     def receive(self, timeout_s: float, at_most: int = 256) -> list[Envelope]:
-        """All that is ready, waiting at most this long for the first. Empty on a time-out."""
+        """All that is ready, waiting at most this long for the first; of each channel at most so many."""
 
     def close(self) -> None:
         """Lets go; what was not received is dropped."""
@@ -93,19 +93,20 @@ class SequenceWatch:
 
 
 def endpoint(address: str, channel: str, side: str) -> str:
-    """The socket address of one end of a channel.
+    """The socket address of one end of a channel. Raises EarwitnessError.
 
     An `ipc://FOLDER` bus has one socket file an end; a `tcp://HOST:PORT` bus one port an end, counted up from PORT.
     """
     scheme, _, rest = address.partition("://")
-    if scheme == "ipc":
+    if scheme == "ipc" and rest.strip("/"):
         return f"ipc://{rest.rstrip('/')}/{channel}.{side}"
     host, _, port = rest.rpartition(":")
-    if scheme != "tcp" or not host or not port.isdecimal():
+    if scheme != "tcp" or not host or not (port.isascii() and port.isdecimal()):
         raise EarwitnessError(f"bus address {address!r}: expected ipc://FOLDER or tcp://HOST:PORT")
     number = int(port) + CHANNELS.index(channel) * len(SIDES) + SIDES.index(side)
-    if number > 65535:
-        raise EarwitnessError(f"bus address {address!r}: the bus takes 12 ports from PORT on, at most 65524")
+    if int(port) == 0 or number > 65535:
+        last = 65535 - len(CHANNELS) * len(SIDES) + 1
+        raise EarwitnessError(f"bus address {address!r}: the bus takes 12 ports from PORT on; PORT is 1 to {last}")
     return f"tcp://{host}:{number}"
 
 
@@ -113,20 +114,18 @@ def check_address(address: str, keys: Keys | None) -> None:
     """Refuses an address that is no address, or that would leave the machine without keys. Raises EarwitnessError."""
     longest = max((endpoint(address, channel, side) for channel in CHANNELS for side in SIDES), key=len)
     if address.startswith("ipc://"):
-        if len(longest) - len("ipc://") > 107:
-            raise EarwitnessError(f"bus address {address!r}: the path is too long for a socket; choose a shorter folder")
-        return
-    if keys is None:
-        raise EarwitnessError(f"bus address {address!r} leaves this process's folder: make keys with `earwitness keys`")
+        if len(os.fsencode(longest.removeprefix("ipc://"))) > 107:
+            raise EarwitnessError(f"bus address {address!r}: too long a path for a socket; choose a shorter folder")
+    elif keys is None:
+        raise EarwitnessError(f"bus address {address!r}: over tcp only with keys; make them with `earwitness keys`")
 
 
 class ZmqBus:
-    """The bus over ZeroMQ sockets. `keys` are needed for tcp."""
+    """The bus over ZeroMQ sockets. `keys` are needed for tcp. Raises EarwitnessError."""
 
-    def __init__(self, address: str, keys: Keys | None = None, context: zmq.Context[zmq.Socket[bytes]] | None = None):
+    def __init__(self, address: str, keys: Keys | None = None):
         check_address(address, keys)
         self.address, self.keys = address, keys
-        self._context = context or zmq.Context.instance()
 
     def publisher(self) -> ZmqPublisher:
         return ZmqPublisher(self)
@@ -134,27 +133,43 @@ class ZmqBus:
     def subscriber(self, topics: Iterable[str], delivery: Delivery = "lossless") -> ZmqSubscriber:
         return (Lossless if delivery == "lossless" else Latest)(self, topics)
 
-    def connect(self, kind: int, channel: str, side: str) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
-        configure(socket)
+    def open(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, channel: str) -> zmq.Socket[bytes]:
+        """A socket with everything set that has to be before `connect`."""
+        socket = context.socket(kind)
+        configure(socket, channel)
         if self.keys is not None:
             self.keys.secure_client(socket)
-        socket.connect(endpoint(self.address, channel, side))
         return socket
 
+    def connect(self, socket: zmq.Socket[bytes], channel: str, side: str) -> None:
+        """Connects, now or as soon as there is a broker. A broker's `*` means this machine."""
+        address = endpoint(self.address, channel, side).replace("tcp://*:", "tcp://127.0.0.1:")
+        try:
+            socket.connect(address)
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            raise EarwitnessError(f"bus address {address}: {error.strerror}") from None
 
-def configure(socket: zmq.Socket[bytes]) -> None:
-    """What every socket of the bus has in common: bounded queues and sizes, quick reconnects, dead links noticed."""
+
+def configure(socket: zmq.Socket[bytes], channel: str) -> None:
+    """What every socket of the bus has in common: bounded queues and sizes, quick reconnects, dead links noticed.
+
+    No ZMTP heartbeats: they cannot pass a peer that is held back, whose healthy link they then cut, and messages with
+    it (or libzmq aborts, its issue 3937). The kernel does it: a dead process closes its sockets, and tcp gives up a
+    link on which neither data nor keepalive probes got through. A shorter cut costs nothing, tcp sends it all again.
+    """
     socket.setsockopt(zmq.SNDHWM, QUEUE_MESSAGES)
     socket.setsockopt(zmq.RCVHWM, QUEUE_MESSAGES)
-    socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST)
-    socket.setsockopt(zmq.LINGER, 1000)
+    socket.setsockopt(zmq.MAXMSGSIZE, max(topic.max_bytes for topic in BY_NAME.values() if topic.channel == channel))
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, 3000)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 3000)
+    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, max(1, round(LINK_TIMEOUT_S / 3)))
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, max(1, round(LINK_TIMEOUT_S / 6)))
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
+    socket.setsockopt(zmq.TCP_MAXRT, round(LINK_TIMEOUT_S * 1000))
 
 
 class ZmqPublisher:
@@ -162,6 +177,7 @@ class ZmqPublisher:
 
     def __init__(self, bus: ZmqBus):
         self._bus = bus
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # its own: ending it waits for what is queued
         self._sender = secrets.randbits(63)
         self._sequence: Counter[str] = Counter()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
@@ -176,14 +192,14 @@ class ZmqPublisher:
         wait: bool = False,
         give_up: Callable[[], bool] = lambda: False,
     ) -> bool:
-        socket = self._socket(BY_NAME[topic.partition("/")[0]].channel)
+        row = BY_NAME[topic.partition("/")[0]]
+        socket = self._socket(row.channel)
         frame = encode(topic, self._sender, self._sequence[topic], message, payload)
+        while (wait or row.delivery == "lossless") and not self.heard(topic):
+            if not wait or give_up():
+                return False
+            socket.poll(50)  # a subscription is what can arrive here
         while True:
-            if wait and not self.heard(topic):
-                if give_up():
-                    return False
-                socket.poll(50)  # a subscription is what can arrive here
-                continue
             try:
                 socket.send(frame, 0 if wait else zmq.NOBLOCK)
             except zmq.Again:
@@ -196,63 +212,70 @@ class ZmqPublisher:
     def heard(self, topic: str) -> bool:
         channel = BY_NAME[topic.partition("/")[0]].channel
         socket, known = self._socket(channel), self._subscriptions[channel]
-        while True:
-            try:
-                change = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            (known.add if change[:1] == b"\1" else known.discard)(change[1:])
-        name = topic.encode()
+        while socket.get(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+            change = socket.recv(zmq.NOBLOCK)
+            if change[:1] == b"\1":
+                known.add(change[1:])
+            elif change[:1] == b"\0":
+                known.discard(change[1:])
+        name = topic.encode() + b"\0"
         return any(name.startswith(prefix) for prefix in known)
 
     def close(self) -> None:
         for socket in self._sockets.values():
             socket.close()
         self._sockets.clear()
+        self._context.term()
 
     def _socket(self, channel: str) -> zmq.Socket[bytes]:
         if channel not in self._sockets:
-            socket = self._bus.connect(zmq.XPUB, channel, "in")
+            socket = self._bus.open(self._context, zmq.XPUB, channel)
             socket.setsockopt(zmq.XPUB_NODROP, 1)
             socket.setsockopt(zmq.SNDTIMEO, 100)
+            socket.setsockopt(zmq.LINGER, round(LINGER_S * 1000))
+            # Without a broker there are no subscriptions then, so that `heard` tells, and nothing is queued for a
+            # broker that would come back without its subscribers.
+            socket.setsockopt(zmq.IMMEDIATE, 1)
+            self._bus.connect(socket, channel, "in")
             self._sockets[channel] = socket
             self._subscriptions[channel] = set()
         return self._sockets[channel]
 
 
 class ZmqSubscriber:
-    """Subscribes to topics by prefix (`audio/`, or `audio/kitchen` for exactly that one)."""
+    """Subscribes to topics: `audio/` is all that begin so, `audio/kitchen` exactly that one."""
 
     delivery: Delivery
 
     def __init__(self, bus: ZmqBus, topics: Iterable[str]):
         self._bus = bus
-        self._prefixes = tuple(topics)
         self._watch = SequenceWatch()
         self.missed = self._watch.missed
         self.malformed = 0
         self._early: list[Envelope] = []  # came while synchronising
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._poller = zmq.Poller()
-        for prefix in self._prefixes:
+        context = zmq.Context.instance()
+        for prefix in topics:
             channel = BY_NAME[prefix.partition("/")[0]].channel
             if channel not in self._sockets:
-                self._sockets[channel] = bus.connect(zmq.SUB, channel, self.delivery)
-                self._poller.register(self._sockets[channel], zmq.POLLIN)
-            self._sockets[channel].setsockopt(zmq.SUBSCRIBE, prefix.encode())
+                socket = self._sockets[channel] = bus.open(context, zmq.SUB, channel)
+                self._poller.register(socket, zmq.POLLIN)
+                bus.connect(socket, channel, self.delivery)
+            self._sockets[channel].setsockopt(zmq.SUBSCRIBE, subscription(prefix))
 
     def synchronise(self, timeout_s: float = 10.0) -> bool:
-        """Returns when every subscription is known to the broker: nothing published from then on is missed.
+        """Returns when the broker knows every subscription and has told the publishers; False on a time-out.
 
         A message is sent through each channel until it comes back; the subscription to it was made last, and the
         broker takes them in order.
         """
         deadline = time.monotonic() + timeout_s
         for channel, socket in self._sockets.items():
-            probe = _PROBE + secrets.token_bytes(8)
+            probe = make_probe(secrets.token_bytes(8))
             socket.setsockopt(zmq.SUBSCRIBE, probe)
-            echo = self._bus.connect(zmq.PUB, channel, "in")
-            echo.setsockopt(zmq.LINGER, 0)
+            echo = self._bus.open(zmq.Context.instance(), zmq.PUB, channel)
+            self._bus.connect(echo, channel, "in")
             try:
                 while True:
                     echo.send(probe)
@@ -261,7 +284,7 @@ class ZmqSubscriber:
                     if time.monotonic() > deadline:
                         return False
             finally:
-                echo.close()
+                echo.close(linger=0)
                 socket.setsockopt(zmq.UNSUBSCRIBE, probe)
         return True
 
@@ -270,7 +293,7 @@ class ZmqSubscriber:
         if not ready:
             self._poller.poll(max(0, round(timeout_s * 1000)))
         for socket in self._sockets.values():
-            while len(ready) < at_most:
+            for _ in range(at_most):
                 try:
                     self._take(socket.recv(zmq.NOBLOCK), ready)
                 except zmq.Again:
@@ -293,22 +316,26 @@ class ZmqSubscriber:
             self._take(frame, self._early)
 
     def _take(self, frame: bytes, into: list[Envelope]) -> None:
-        if frame.startswith(_PROBE):
+        if is_probe(frame):
             return
         try:
             envelope = decode(frame)
         except MalformedMessage:
             self.malformed += 1
             return
-        # A prefix without its trailing slash is a whole topic: audio/hall must not bring audio/hallway.
-        if not any(envelope.topic == p or (p.endswith("/") and envelope.topic.startswith(p)) for p in self._prefixes):
-            return
         self._watch.see(envelope)
         into.append(envelope)
 
 
+def subscription(prefix: str) -> bytes:
+    """The bytes to subscribe to. A whole topic ends with its NUL, so that audio/hall does not bring audio/hallway."""
+    return prefix.encode() + (b"" if prefix.endswith("/") else b"\0")
+
+
 class Lossless(ZmqSubscriber):
-    """Holds the flow back when it falls behind; sees every message that passes while it is connected."""
+    """Holds the flow back when it falls behind; sees every message that passes while it is connected, unless it
+    stops reading for longer than the broker's patience, and then counts what it missed.
+    """
 
     delivery: Delivery = "lossless"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
-from .bus import QUEUE_MESSAGES, SequenceWatch
+from .bus import QUEUE_MESSAGES, SequenceWatch, subscription
 from .messages import Delivery, Message
 from .wire import Envelope, MalformedMessage, decode, encode
 
@@ -70,7 +70,7 @@ class MemoryPublisher:
         return True
 
     def heard(self, topic: str) -> bool:
-        return True
+        return True  # what was sent is in `MemoryBus.sent`, whoever subscribed
 
     def close(self) -> None:
         pass
@@ -87,7 +87,7 @@ class MemorySubscriber:
         self.missed = self._watch.missed
 
     def wants(self, frame: bytes) -> bool:
-        return any(frame.startswith(prefix.encode()) for prefix in self._prefixes)
+        return any(frame.startswith(subscription(prefix)) for prefix in self._prefixes)
 
     def receive(self, timeout_s: float = 0.0, at_most: int = 256) -> list[Envelope]:
         ready: list[Envelope] = []
@@ -97,9 +97,8 @@ class MemorySubscriber:
             except MalformedMessage:
                 self.malformed += 1
                 continue
-            if any(envelope.topic == p or (p.endswith("/") and envelope.topic.startswith(p)) for p in self._prefixes):
-                self._watch.see(envelope)
-                ready.append(envelope)
+            self._watch.see(envelope)
+            ready.append(envelope)
         return ready
 
     def close(self) -> None:

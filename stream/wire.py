@@ -9,12 +9,13 @@ against the table in `messages` before anything is decoded.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any, NamedTuple
 
 import msgspec
 
-from .messages import BY_NAME, AudioBlock, FeatureBlock, Message, ScoreBlock
+from .messages import BY_NAME, AudioBlock, FeatureBlock, Message, ScoreBlock, Topic
 
 MAX_TOPIC_BYTES = 256
 MAX_HEADER_BYTES = 1 << 20
@@ -22,6 +23,7 @@ _FIXED = struct.Struct(">QQI")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {}
+_PROBE = b"\0probe"  # no topic begins with NUL
 
 
 class MalformedMessage(ValueError):
@@ -59,12 +61,11 @@ def decode(frame: bytes | memoryview) -> Envelope:
         topic = head[:end].decode()
     except UnicodeDecodeError:
         raise MalformedMessage("the topic is not UTF-8") from None
-    name, _, key = topic.partition("/")
-    row = BY_NAME.get(name)
-    if row is None or not key:
+    row = BY_NAME.get(topic.partition("/")[0])
+    if row is None:
         raise MalformedMessage(f"unknown topic {topic[:40]!r}")
     if len(view) > row.max_bytes:
-        raise MalformedMessage(f"{len(view)} bytes on {name}: at most {row.max_bytes}")
+        raise MalformedMessage(f"{len(view)} bytes on {row.name}: at most {row.max_bytes}")
     body = end + 1 + _FIXED.size
     if len(view) < body:
         raise MalformedMessage("cut short")
@@ -72,12 +73,36 @@ def decode(frame: bytes | memoryview) -> Envelope:
     if header_bytes > min(MAX_HEADER_BYTES, len(view) - body):
         raise MalformedMessage("the header is cut short")
     try:
-        message: Message = _decoder(name).decode(view[body : body + header_bytes])
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+        message: Message = _decoder(row.name).decode(view[body : body + header_bytes])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise MalformedMessage(str(error)) from None
     payload = view[body + header_bytes :]
-    _check(message, key, payload)
+    _check_key(message, row, topic)
+    _check_numbers(message)
+    if len(payload) != (expected := _payload_bytes(message)):
+        raise MalformedMessage(f"a payload of {len(payload)} bytes where the header says {expected}")
     return Envelope(topic, sender, seq, message, payload)
+
+
+def belongs(frame: bytes, channel: str) -> bool:
+    """Whether a broker may pass this on: its topic is one of the channel's, its size within the topic's limit."""
+    row = _ROWS.get(frame[:16].partition(b"/")[0])
+    if row is None or row.channel != channel:
+        return is_probe(frame)
+    return len(frame) <= row.max_bytes and frame.find(b"\0", 0, MAX_TOPIC_BYTES + 1) > 0
+
+
+def make_probe(nonce: bytes) -> bytes:
+    """A frame that means nothing, to see whether the way is open; also what to subscribe to for it."""
+    return _PROBE + nonce
+
+
+def is_probe(frame: bytes) -> bool:
+    """Whether somebody's probe came along."""
+    return frame.startswith(_PROBE) and len(frame) <= 64
+
+
+_ROWS: dict[bytes, Topic] = {name.encode(): row for name, row in BY_NAME.items()}
 
 
 def _decoder(name: str) -> msgspec.msgpack.Decoder[Any]:
@@ -90,31 +115,51 @@ def _decoder(name: str) -> msgspec.msgpack.Decoder[Any]:
     return _decoders[name]
 
 
-def _check(message: Message, key: str, payload: memoryview) -> None:
-    """What types cannot say: the key names the stream, spans are ordered, the payload has the promised size."""
-    owner = getattr(message, "stream", None) if hasattr(message, "stream") else None
-    if hasattr(message, "node"):
-        owner = message.node
-    if owner != key.rpartition("/")[2]:
-        raise MalformedMessage(f"a message of {owner!r} under the key {key!r}")
-    first, end = getattr(message, "first_sample", 0), getattr(message, "end_sample", None)
-    if end is not None and not 0 <= first <= end < 1 << 62:
-        raise MalformedMessage(f"the span [{first}, {end}) is out of order")
-    if getattr(message, "epoch", 0) < 0 or not 0 < getattr(message, "rate", 1) < 1 << 31:
-        raise MalformedMessage("epoch or rate out of range")
-    expected = 0
+def _check_key(message: Message, row: Topic, topic: str) -> None:
+    """The parts of the key say what the message says: `features/FRONT_END/STREAM` is of that front end and stream."""
+    parts, names = topic.split("/")[1:], row.key.lower().split("/")
+    if len(parts) != len(names) or "" in parts:
+        raise MalformedMessage(f"the topic {topic[:40]!r}: expected {row.name}/{row.key}")
+    for part, name in zip(parts, names, strict=True):
+        if getattr(message, name, part) != part:
+            raise MalformedMessage(f"a message of {getattr(message, name)!r} under the topic {topic!r}")
+
+
+def _check_numbers(message: Message) -> None:
+    """Counts and indices are not negative, spans are in order, no number is infinite or undefined."""
+    for name in message.__struct_fields__:
+        value = getattr(message, name)
+        kind = type(value)
+        if (kind is int and not 0 <= value < 1 << 62) or (kind is float and not math.isfinite(value)):
+            raise MalformedMessage(f"{name} is {value}")
+        if kind is tuple or kind is dict:
+            _check_inside(name, value)
+    end = getattr(message, "end_sample", None)
+    if end is not None and getattr(message, "first_sample", 0) > end:
+        raise MalformedMessage(f"the span [{message.first_sample}, {end}) is out of order")  # type: ignore[attr-defined]
+    if not 0 < getattr(message, "rate", 1) < 1 << 31:
+        raise MalformedMessage("a rate out of range")
+
+
+def _check_inside(name: str, values: Any) -> None:
+    for value in values.values() if isinstance(values, dict) else values:
+        kind = type(value)
+        if (kind is int and not 0 <= value < 1 << 62) or (kind is float and not math.isfinite(value)):
+            raise MalformedMessage(f"{name} holds {value}")
+        if kind is tuple or kind is dict:
+            _check_inside(name, value)
+        elif isinstance(value, msgspec.Struct):
+            _check_inside(name, msgspec.structs.asdict(value))
+
+
+def _payload_bytes(message: Message) -> int:
     if isinstance(message, AudioBlock):
-        size = 2 if message.dtype == "int16" else 4
         if not 0 < message.channels <= 256:
             raise MalformedMessage(f"{message.channels} channels")
-        expected = (message.end_sample - message.first_sample) * message.channels * size
-    elif isinstance(message, FeatureBlock):
-        if message.frames < 0 or message.dims < 0:
-            raise MalformedMessage("a negative shape")
-        expected = message.frames * message.dims * 4
-    elif isinstance(message, ScoreBlock):
-        if message.classes < 0:
-            raise MalformedMessage("a negative shape")
-        expected = len(message.spans) * message.classes * 4
-    if len(payload) != expected:
-        raise MalformedMessage(f"a payload of {len(payload)} bytes where the header says {expected}")
+        samples = message.end_sample - message.first_sample
+        return samples * message.channels * (2 if message.dtype == "int16" else 4)
+    if isinstance(message, FeatureBlock):
+        return message.frames * message.dims * 4
+    if isinstance(message, ScoreBlock):
+        return len(message.spans) * message.classes * 4
+    return 0
