@@ -54,6 +54,7 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     channels: int | None = None  # as rate
     dtype: RawType = "int16"  # of raw PCM on standard input
     fd: int = 0  # where standard input is read
+    ring_s: float = 10.0  # how much a live source may be behind before sound is lost
 
 
 class Format(NamedTuple):
@@ -135,7 +136,7 @@ def check_source(spec: SourceSpec) -> str | None:
     return None
 
 
-def source_specs(settings: Iterable[SourceSettings]) -> list[SourceSpec]:
+def source_specs(settings: Iterable[SourceSettings], ring_s: float = 10.0) -> list[SourceSpec]:
     """The sources of a run, each stream with a name of its own. Raises EarwitnessError.
 
     A name that was given must be unique; names that are made up get a number where they would collide. Names
@@ -157,7 +158,7 @@ def source_specs(settings: Iterable[SourceSettings]) -> list[SourceSpec]:
             name = f"{spec.name}-{number}"
             number += 1
         taken.add(name.casefold())
-        specs.append(msgspec.structs.replace(spec, name=name))
+        specs.append(msgspec.structs.replace(spec, name=name, ring_s=ring_s))
     if sum(spec.kind == "stdin" for spec in specs) > 1:
         raise EarwitnessError("standard input can be only one source: - was given twice")
     return specs

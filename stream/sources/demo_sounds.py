@@ -1,0 +1,379 @@
+"""Sounds that the program makes itself, from physics as far as a few lines reach: what the demo scene is made of.
+
+Each function takes a generator and a rate and returns float32 `[samples]` in -1..1, different for every state of the
+generator. They are named after the labels of ESC-50 (https://doi.org/10.1145/2733373.2806390), which they should be
+taken for. Noise is shaped in the frequency domain, struck things are sums of decaying modes, horns and motors are sums
+of harmonics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Signal = NDArray[np.float64]
+Gain = Callable[[Signal], Signal]  # amplitude by frequency in Hz
+Rng = np.random.Generator
+Maker = Callable[[Rng, int], Signal]
+
+
+def siren(rng: Rng, rate: int) -> Signal:
+    """An electronic siren that wails: a frequency that rises and falls, through a horn loudspeaker."""
+    t = _time(4.0, rate)
+    period = rng.uniform(0.9, 1.4)
+    rise = 0.5 - 0.5 * np.cos(2 * np.pi * t / period)
+    frequency = rng.uniform(550, 650) * (rng.uniform(2.1, 2.5) ** rise)
+    tone = _harmonics(frequency, rate, [1.0, 0.55, 0.4, 0.22, 0.12, 0.06])
+    return _echo(tone * (0.8 + 0.2 * rise), rate, rng, 0.35)
+
+
+def church_bells(rng: Rng, rate: int) -> Signal:
+    """Two bells in turn. Partials after Rossing, The Physics of Musical Instruments, ch. 21: hum, prime, tierce, …"""
+    partials = [(0.5, 0.5, 5.0), (1.0, 0.6, 3.0), (1.2, 0.7, 2.4), (1.5, 0.3, 1.5), (2.0, 1.0, 1.8), (2.5, 0.35, 1.0),
+                (2.67, 0.35, 0.9), (3.0, 0.5, 0.8), (4.1, 0.35, 0.5), (5.4, 0.2, 0.3), (6.8, 0.12, 0.2)]  # fmt: skip
+    out = np.zeros(round(5.0 * rate))
+    base = rng.uniform(260, 330)
+    for strike in range(5):
+        pitch = base * (1.0 if strike % 2 == 0 else rng.choice([0.841, 1.189]))
+        modes = [(pitch * ratio * rng.uniform(0.998, 1.002), gain, decay) for ratio, gain, decay in partials]
+        start = 0.85 * strike + rng.uniform(0, 0.04)
+        _add(out, start, _modes(5.0 - start, rate, rng, modes), rate)
+        _add(out, start, 0.4 * _burst(rng, rate, 0.03, 0.006, _band(1500, 6000)), rate)
+    return _echo(out, rate, rng, 0.4)
+
+
+def clock_alarm(rng: Rng, rate: int) -> Signal:
+    """A digital alarm clock: four beeps, a rest, and so on."""
+    t = _time(4.0, rate)
+    pitch = rng.uniform(1950, 2150)
+    tone = _harmonics(np.full(len(t), pitch), rate, [1.0, 0.0, 0.33, 0.0, 0.2])
+    on = ((t % 1.0) < 0.5) & ((t % 0.125) < 0.0625)
+    return tone * _smooth(on.astype(float), rate, 0.001)
+
+
+def rain(rng: Rng, rate: int) -> Signal:
+    """Steady rain: noise of drops far away, and single drops near."""
+    out = 0.35 * _noise(rng, round(4.0 * rate), rate, lambda f: (f / 1000) ** 0.3 / (1 + (f / 7000) ** 2))
+    for _ in range(900):
+        drop = _burst(rng, rate, 0.012, rng.uniform(0.0006, 0.003), _band(rng.uniform(1500, 6000), 12_000))
+        _add(out, rng.uniform(0, 3.98), rng.lognormal(-0.6, 0.7) * drop, rate)
+    return out
+
+
+def clapping(rng: Rng, rate: int) -> Signal:
+    """A small audience claps: cupped hands are short noise with a resonance around 1.2 kHz."""
+    out = np.zeros(round(4.0 * rate))
+    for _ in range(14):
+        centre, period, at = rng.uniform(800, 2200), rng.uniform(0.2, 0.32), rng.uniform(0, 0.3)
+        gain = rng.uniform(0.3, 1.0)
+        while at < 3.9:
+            clap = _burst(rng, rate, 0.06, rng.uniform(0.004, 0.009), _band(centre * 0.6, centre * 2.2))
+            _add(out, at, gain * rng.uniform(0.7, 1.0) * clap, rate)
+            at += period * rng.uniform(0.92, 1.08)
+    return _echo(out, rate, rng, 0.3)
+
+
+def door_wood_knock(rng: Rng, rate: int) -> Signal:
+    """Knuckles on a wooden door, four times: a few low modes of the panel, and the contact."""
+    out = np.zeros(round(1.9 * rate))
+    base = rng.uniform(150, 220)
+    at = 0.0
+    for _ in range(5):
+        modes = [(base * ratio, gain, decay) for ratio, gain, decay in
+                 [(1.0, 1.0, 0.035), (1.9, 0.8, 0.025), (3.1, 0.6, 0.016), (4.7, 0.4, 0.01), (7.3, 0.3, 0.006)]]
+        knock = _modes(0.25, rate, rng, modes)
+        knock[: round(0.02 * rate)] += 0.5 * _burst(rng, rate, 0.02, 0.003, _band(300, 3000))[: round(0.02 * rate)]
+        _add(out, at, rng.uniform(0.7, 1.0) * knock, rate)
+        at += rng.uniform(0.22, 0.3)
+    return _echo(out, rate, rng, 0.25)
+
+
+def vacuum_cleaner(rng: Rng, rate: int) -> Signal:
+    """A universal motor whines above the rush of air."""
+    n = round(4.0 * rate)
+    whine = rng.uniform(280, 340)
+    drift = whine * (1 + 0.003 * _noise(rng, n, rate, _band(0.1, 2.0)))
+    tone = _harmonics(drift, rate, [0.25, 0.6, 0.35, 0.4, 0.3, 0.25, 0.2, 0.2, 0.15, 0.12])
+    air = _noise(rng, n, rate, lambda f: (1 + 2 * np.exp(-(((f - 900) / 500) ** 2))) / (1 + (f / 3500) ** 1.5))
+    return 0.35 * tone + air * _rise(n, rate, 0.3)
+
+
+def crickets(rng: Rng, rate: int) -> Signal:
+    """Field crickets: trains of pulses of a pure tone, each its own pitch and pace."""
+    t = _time(4.0, rate)
+    out = 0.01 * _noise(rng, len(t), rate, _band(1000, 8000))
+    for gain in (1.0, 0.5, 0.25):
+        pitch, pulses, chirps = rng.uniform(4200, 5000), rng.uniform(28, 36), rng.uniform(2.2, 3.2)
+        pulse = np.clip(np.sin(2 * np.pi * pulses * t), 0, 1) ** 0.7
+        chirp = _smooth((((t * chirps + rng.uniform()) % 1.0) < 0.45).astype(float), rate, 0.01)
+        out += gain * np.sin(2 * np.pi * pitch * t + rng.uniform(0, 6)) * pulse * chirp
+    return out
+
+
+def sea_waves(rng: Rng, rate: int) -> Signal:
+    """Surf: noise that swells and hisses as each wave breaks."""
+    n = round(5.0 * rate)
+    t = np.arange(n) / rate
+    low = _noise(rng, n, rate, lambda f: 1 / (1 + (f / 400) ** 1.2))
+    high = _noise(rng, n, rate, lambda f: (f / 2000) / (1 + (f / 2500) ** 2.2))
+    swell = 0.3 + 0.7 * (0.5 - 0.5 * np.cos(2 * np.pi * (t / rng.uniform(2.4, 3.0) - 0.1))) ** 2
+    return low * swell + 0.7 * high * np.roll(swell, round(0.25 * rate)) ** 2
+
+
+def thunderstorm(rng: Rng, rate: int) -> Signal:
+    """A clap of thunder, and its roll."""
+    n = round(5.0 * rate)
+    out = 0.02 * _noise(rng, n, rate, _band(500, 6000))
+    for start, gain in [(0.0, 1.0), (0.25, 0.7), (0.8, 0.6), (1.5, 0.5), (2.3, 0.35)]:
+        roll = _noise(rng, round((5.0 - start) * rate), rate, lambda f: (f / 60) / (1 + (f / 90) ** 2.6))
+        decay = rng.uniform(0.5, 1.1)
+        _add(out, start + rng.uniform(0, 0.1), gain * roll * np.exp(-np.arange(len(roll)) / (decay * rate)), rate)
+    crack = _burst(rng, rate, 0.8, 0.15, lambda f: 1 / (1 + (f / 900) ** 1.3))
+    _add(out, 0.0, 0.8 * crack, rate)
+    return out
+
+
+def helicopter(rng: Rng, rate: int) -> Signal:
+    """Blade slap at the passing frequency of the rotor, over turbine and air."""
+    n = round(4.0 * rate)
+    t = np.arange(n) / rate
+    blades = rng.uniform(11, 15)
+    slap = np.exp(-(((t * blades) % 1.0) * 7.0)) * (1 - np.exp(-(((t * blades) % 1.0) * 60)))
+    body = _noise(rng, n, rate, lambda f: (f / 80) / (1 + (f / 130) ** 2.2))
+    hiss = _noise(rng, n, rate, _band(400, 4000))
+    turbine: Signal = np.sin(2 * np.pi * rng.uniform(700, 900) * t)
+    out: Signal = body * (0.15 + slap) + 0.25 * hiss * (0.3 + slap) + 0.05 * turbine
+    return out
+
+
+def mouse_click(rng: Rng, rate: int) -> Signal:
+    """A mouse button, pressed and let go, several times."""
+    out = np.zeros(round(1.6 * rate))
+    at = 0.0
+    while at < 1.3:
+        for delay, gain in ((0.0, 1.0), (rng.uniform(0.07, 0.11), 0.6)):
+            modes = [(rng.uniform(2000, 2600), 1.0, 0.0015), (rng.uniform(4000, 6000), 0.8, 0.001)]
+            _add(out, at + delay, gain * _modes(0.03, rate, rng, modes), rate)
+            _add(out, at + delay, gain * _burst(rng, rate, 0.01, 0.0012, _band(1500, 9000)), rate)
+        at += rng.uniform(0.3, 0.45)
+    return out
+
+
+def keyboard_typing(rng: Rng, rate: int) -> Signal:
+    """Keys go down and up, about eight a second."""
+    out = np.zeros(round(4.0 * rate))
+    at = 0.0
+    while at < 3.8:
+        gain = rng.uniform(0.5, 1.0)
+        for delay, part in ((0.0, 1.0), (rng.uniform(0.06, 0.1), 0.45)):
+            modes = [(rng.uniform(180, 260), 0.7, 0.012), (rng.uniform(1500, 3500), 0.5, 0.003)]
+            _add(out, at + delay, gain * part * _modes(0.06, rate, rng, modes), rate)
+            _add(out, at + delay, gain * part * _burst(rng, rate, 0.03, 0.004, _band(1200, 8000)), rate)
+        at += rng.gamma(4, 0.03)
+    return out
+
+
+def glass_breaking(rng: Rng, rate: int) -> Signal:
+    """A pane bursts, and its pieces ring as they fall."""
+    out = np.zeros(round(2.0 * rate))
+    _add(out, 0.0, 1.2 * _burst(rng, rate, 0.15, 0.03, _band(1500, 14_000)), rate)
+    for _ in range(90):
+        at = rng.exponential(0.25)
+        if at < 1.8:
+            modes = [(rng.uniform(2500, 11_000), rng.uniform(0.3, 1.0), rng.uniform(0.01, 0.06)) for _ in range(3)]
+            _add(out, at, rng.lognormal(-1.6, 0.6) * _modes(0.2, rate, rng, modes), rate)
+    return _echo(out, rate, rng, 0.25)
+
+
+def clock_tick(rng: Rng, rate: int) -> Signal:
+    """A wall clock: tick and tock, a little apart in pitch."""
+    out = np.zeros(round(4.0 * rate))
+    pitch = rng.uniform(2300, 3200)
+    for k in range(8):
+        shift = 1.0 if k % 2 == 0 else 0.86
+        modes = [(pitch * shift, 1.0, 0.006), (pitch * 1.83 * shift, 0.7, 0.004), (pitch * 0.41, 0.35, 0.012)]
+        _add(out, 0.5 * k, _modes(0.08, rate, rng, modes), rate)
+        _add(out, 0.5 * k, 0.5 * _burst(rng, rate, 0.01, 0.001, _band(2000, 10_000)), rate)
+    return out
+
+
+def train(rng: Rng, rate: int) -> Signal:
+    """A locomotive's air horn, a chord of three, over the rumble of the train."""
+    n = round(4.0 * rate)
+    horn = np.zeros(n)
+    for note in (1.0, 1.26, 1.498):
+        pitch = np.full(n, rng.uniform(300, 320) * note)
+        horn += _harmonics(pitch, rate, [1.0, 0.9, 0.8, 0.6, 0.45, 0.35, 0.25, 0.2, 0.12, 0.08])
+    t = np.arange(n) / rate
+    blow = _smooth(((t < 1.5) | ((t > 1.9) & (t < 3.6))).astype(float), rate, 0.06)
+    return _echo(horn * blow, rate, rng, 0.4) + 0.3 * _noise(rng, n, rate, lambda f: 1 / (1 + (f / 150) ** 1.5))
+
+
+def car_horn(rng: Rng, rate: int) -> Signal:
+    """Two electric horns, a third apart, pressed three times."""
+    t = _time(2.6, rate)
+    low = rng.uniform(400, 430)
+    tone = np.zeros(len(t))
+    for pitch in (low, low * rng.uniform(1.19, 1.25)):
+        tone += _harmonics(np.full(len(t), pitch), rate, [0.6, 0.8, 1.0, 0.8, 0.7, 0.55, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1])
+    pressed = (t < 0.5) | ((t > 0.75) & (t < 1.25)) | ((t > 1.5) & (t < 2.5))
+    return _echo(tone * _smooth(pressed.astype(float), rate, 0.006), rate, rng, 0.2)
+
+
+def engine(rng: Rng, rate: int) -> Signal:
+    """A four-stroke engine idles: explosions that differ a little, through a pipe."""
+    n = round(4.0 * rate)
+    firing = rng.uniform(24, 30) * (1 + 0.02 * _noise(rng, n, rate, _band(0.3, 4)))
+    phase = np.cumsum(firing) / rate
+    pulse = np.exp(-(phase % 1.0) * 9) * (1 + 0.3 * np.sin(np.pi * np.floor(phase)))
+    tone = _harmonics(firing, rate, [0.5, 1.0, 0.8, 0.9, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12])
+    rattle = _noise(rng, n, rate, lambda f: 1 / (1 + (f / 700) ** 1.4))
+    return 0.7 * tone + rattle * (0.2 + pulse)
+
+
+def chirping_birds(rng: Rng, rate: int) -> Signal:
+    """Small songbirds: short whistles that sweep."""
+    out = 0.004 * _noise(rng, round(4.0 * rate), rate, _band(500, 8000))
+    for base, gain in ((rng.uniform(3000, 3800), 1.0), (rng.uniform(4200, 5200), 0.6)):
+        at = rng.uniform(0.0, 0.2)
+        while at < 3.4:
+            length, sweep = rng.uniform(0.05, 0.12), rng.uniform(-0.35, 0.35)
+            for _ in range(rng.integers(2, 6)):
+                t = _time(length, rate)
+                pitch = base * (1 + sweep * (t / length - 0.5)) + 150 * np.sin(2 * np.pi * 35 * t)
+                note = _harmonics(pitch, rate, [1.0, 0.12]) * np.sin(np.pi * t / length) ** 0.6
+                _add(out, at, gain * note, rate)
+                at += length + 0.03
+            at += rng.uniform(0.2, 0.5)
+    return out
+
+
+def hand_saw(rng: Rng, rate: int) -> Signal:
+    """A saw in wood, to and fro."""
+    n = round(4.0 * rate)
+    t = np.arange(n) / rate
+    stroke = np.abs(np.sin(np.pi * t * rng.uniform(2.4, 3.0))) ** 0.8
+    teeth = 0.6 + 0.4 * np.sign(np.sin(2 * np.pi * np.cumsum(150 * stroke + 30) / rate))
+    return _noise(rng, n, rate, lambda f: (f / 1500) / (1 + (f / 2600) ** 2.2)) * stroke * teeth
+
+
+def water_drops(rng: Rng, rate: int) -> Signal:
+    """Drops into a basin: each traps a bubble whose tone rises (Minnaert)."""
+    out = np.zeros(round(4.0 * rate))
+    at = 0.0
+    while at < 3.7:
+        t = _time(0.18, rate)
+        pitch = rng.uniform(700, 1500) * (1 + 2.2 * t)
+        _add(out, at, rng.uniform(0.5, 1.0) * _harmonics(pitch, rate, [1.0]) * np.exp(-t / 0.03), rate)
+        at += rng.uniform(0.25, 0.6)
+    return _echo(out, rate, rng, 0.4)
+
+
+def crackling_fire(rng: Rng, rate: int) -> Signal:
+    """Wood fire: sparse snaps over a soft roar."""
+    n = round(4.0 * rate)
+    out = 0.12 * _noise(rng, n, rate, lambda f: 1 / (1 + (f / 250) ** 1.1))
+    for _ in range(110):
+        snap = _burst(rng, rate, 0.02, rng.uniform(0.0005, 0.004), _band(rng.uniform(800, 3000), 12_000))
+        _add(out, rng.uniform(0, 3.95), rng.lognormal(-0.8, 0.8) * snap, rate)
+    return out
+
+
+def airplane(rng: Rng, rate: int) -> Signal:
+    """A jet passes over: a broad roar whose colour moves, with a low whine."""
+    n = round(5.0 * rate)
+    t = np.arange(n) / rate
+    roar = _noise(rng, n, rate, lambda f: 1 / (1 + (f / 300) ** 1.1))
+    hiss = _noise(rng, n, rate, lambda f: (f / 800) / (1 + (f / 1100) ** 2))
+    near = np.exp(-(((t - 2.5) / 2.2) ** 2))
+    out: Signal = roar * (0.4 + 0.6 * near) + 0.5 * hiss * near**2
+    return out
+
+
+def wind(rng: Rng, rate: int) -> Signal:
+    """Gusts that whistle around a corner."""
+    n = round(5.0 * rate)
+    gust = 0.5 + 0.5 * np.clip(_noise(rng, n, rate, _band(0.1, 0.8)) * 0.7, -1, 1)
+    low = _noise(rng, n, rate, lambda f: 1 / (1 + (f / 200) ** 1.6))
+    whistle = _noise(rng, n, rate, lambda f: np.exp(-(((f - 600) / 120) ** 2)))
+    return low * gust + 0.35 * whistle * gust**3
+
+
+CANDIDATES: tuple[Maker, ...] = (
+    siren, church_bells, clock_alarm, rain, clapping, door_wood_knock, vacuum_cleaner, crickets, sea_waves,
+    thunderstorm, helicopter, mouse_click, keyboard_typing, glass_breaking, clock_tick, train, car_horn, engine,
+    chirping_birds, hand_saw, water_drops, crackling_fire, airplane, wind,
+)  # fmt: skip
+
+
+def _time(duration_s: float, rate: int) -> Signal:
+    return np.arange(round(duration_s * rate)) / rate
+
+
+def _noise(rng: Rng, n: int, rate: int, gain: Gain) -> Signal:
+    """Gaussian noise of this spectrum, with an RMS of 1."""
+    frequency = np.fft.rfftfreq(n, 1 / rate)
+    spectrum = np.fft.rfft(rng.standard_normal(n)) * np.where(frequency > 20, gain(np.maximum(frequency, 1e-3)), 0.0)
+    if gain(np.array([1000.0]))[0] == 0 and not np.any(spectrum):  # a band below 20 Hz, as for slow wandering
+        spectrum = np.fft.rfft(rng.standard_normal(n)) * gain(np.maximum(frequency, 1e-3))
+    noise = np.fft.irfft(spectrum, n)
+    return np.asarray(noise / max(1e-12, float(np.sqrt(np.mean(noise**2)))))
+
+
+def _band(low: float, high: float) -> Gain:
+    """A band with soft edges."""
+    return lambda f: (f / low) ** 3 / (1 + (f / low) ** 3) / (1 + (f / high) ** 6)
+
+
+def _burst(rng: Rng, rate: int, duration_s: float, decay_s: float, gain: Gain) -> Signal:
+    n = round(duration_s * rate)
+    return 0.5 * _noise(rng, n, rate, gain) * np.exp(-np.arange(n) / (decay_s * rate))
+
+
+def _modes(duration_s: float, rate: int, rng: Rng, modes: Sequence[tuple[float, float, float]]) -> Signal:
+    """What is struck: a sum of (Hz, gain, decay to 1/e in s)."""
+    t = _time(duration_s, rate)
+    out = np.zeros(len(t))
+    for frequency, gain, decay_s in modes:
+        if frequency < rate / 2:
+            out += gain * np.sin(2 * np.pi * frequency * t + rng.uniform(0, 0.3)) * np.exp(-t / decay_s)
+    return out
+
+
+def _harmonics(frequency: Signal, rate: int, gains: Sequence[float]) -> Signal:
+    """What is blown or turns: harmonics of a frequency that may move; those above half the rate are left out."""
+    phase = 2 * np.pi * np.cumsum(frequency) / rate
+    out = np.zeros(len(frequency))
+    for k, gain in enumerate(gains, start=1):
+        if gain and float(frequency.max()) * k < rate / 2:
+            out += gain * np.sin(k * phase)
+    return out
+
+
+def _echo(dry: Signal, rate: int, rng: Rng, wet: float) -> Signal:
+    """A little room: exponentially decaying noise as its impulse response."""
+    n = round(0.5 * rate)
+    response = rng.standard_normal(n) * np.exp(-np.arange(n) / (0.09 * rate))
+    size = 1 << (len(dry) + n).bit_length()
+    tail = np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(response, size), size)[: len(dry)]
+    return dry + wet * tail * float(np.std(dry)) / max(1e-12, float(np.std(tail)))
+
+
+def _smooth(gate: Signal, rate: int, seconds: float) -> Signal:
+    """Switches without clicks: a moving mean."""
+    n = max(1, round(seconds * rate))
+    total: Signal = np.cumsum(np.concatenate([np.zeros(n), gate]))
+    return (total[n:] - total[:-n]) / n
+
+
+def _rise(n: int, rate: int, seconds: float) -> Signal:
+    return np.minimum(1.0, np.arange(n) / (seconds * rate))
+
+
+def _add(out: Signal, at_s: float, sound: Signal, rate: int) -> None:
+    start = round(at_s * rate)
+    length = min(len(sound), len(out) - start)
+    if length > 0:
+        out[start : start + length] += sound[:length]
