@@ -34,7 +34,7 @@ lint: setup-test
 	$(VENV)/bin/lint-imports --no-logo
 
 bench: setup-test
-	@$(VENV)/bin/earwitness bench $(ARGS)
+	@$(VENV)/bin/earwitness bench --page docs/benchmarks.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
