@@ -1,8 +1,8 @@
 """A network stream as a source: RTSP, HTTP, HLS and whatever else FFmpeg opens, through PyAV.
 
-A thread of its own receives, decodes and writes into a ring; `read` never waits. A stream that ends, fails, falls silent
-for two seconds or changes its rate is `SourceGone`: whoever holds this source opens it again as a new epoch, at the
-rate that it then has. Nothing is ever resampled here.
+A thread of its own receives, decodes and writes into a ring; `read` never waits. A stream that ends, fails,
+falls silent for two seconds or changes its rate is `SourceGone`: whoever holds this source opens it again as
+a new epoch, at the rate that it then has. Nothing is ever resampled here.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class _Receiver:
         self._ready = threading.Event()
         self._stop = False
         self._format: Format | None = None
+        self._channels_there = 0
+        self._problem: EarwitnessError | None = None
         self._thread = threading.Thread(target=self._run, name=f"receive {spec.name}", daemon=True)
         self.ring: HandOver | None = None
         self.heard_ns = 0
@@ -95,9 +97,10 @@ class _Receiver:
         if not self._ready.wait(_OPEN_S + 5.0):
             self._stop = True
             raise SourceGone(f"{where}: did not open within {_OPEN_S + 5.0:g} s")
+        if self._problem is not None:
+            raise self._problem
         if self._format is None:
             raise SourceGone(f"{where}: {self.over}")
-        check_channel(self._spec, self._channels_there, where)
         return self._format
 
     def stop(self) -> None:
@@ -108,13 +111,16 @@ class _Receiver:
 
     def _run(self) -> None:
         try:
-            with self._av.open(self._spec.target, timeout=(_OPEN_S, SILENT_S), options=_options(self._spec.target)) as stream:
+            url = self._spec.target
+            with self._av.open(url, timeout=(_OPEN_S, SILENT_S), options=_options(url)) as stream:
                 self._receive(stream)
             self.over = "the stream ended"
         except (self._av.FFmpegError, OSError) as error:
             self.over = getattr(error, "strerror", None) or str(error)
         except _NotUsable as error:
             self.over = str(error)
+        except EarwitnessError as error:
+            self._problem = error
         finally:
             self._ready.set()
 
@@ -131,8 +137,8 @@ class _Receiver:
                 self._begin(frame, samples)
             elif (frame.sample_rate, samples.shape[1]) != (self._format.rate, self._channels_there):
                 raise _NotUsable(
-                    f"it changed from {self._format.rate} Hz, {self._channels_there} channels to {frame.sample_rate} Hz, "
-                    f"{samples.shape[1]} channels"
+                    f"it changed from {self._format.rate} Hz, {self._channels_there} channels "
+                    f"to {frame.sample_rate} Hz, {samples.shape[1]} channels"
                 )
             if self._spec.channel is not None:
                 samples = samples[:, self._spec.channel - 1 : self._spec.channel]
@@ -142,13 +148,11 @@ class _Receiver:
 
     def _begin(self, frame: Any, samples: Samples) -> None:
         self._channels_there = samples.shape[1]
-        channels = 1 if self._spec.channel is not None else self._channels_there
+        where = without_secrets(self._spec.target)
+        channels = check_channel(self._spec, self._channels_there, where)
         dtype: SampleType = samples.dtype.name  # type: ignore[assignment]
         self.ring = HandOver(round(self._spec.ring_s * frame.sample_rate), channels, dtype)
-        self._format = Format(
-            frame.sample_rate, channels, dtype, without_secrets(self._spec.target),
-            utc_error_ns=round(_UNKNOWN_LATENCY_S * 1e9),
-        )  # fmt: skip
+        self._format = Format(frame.sample_rate, channels, dtype, where, utc_error_ns=round(_UNKNOWN_LATENCY_S * 1e9))
         self._ready.set()
 
     def _write(self, samples: Samples, now: int) -> None:
@@ -188,9 +192,10 @@ def without_secrets(url: str) -> str:
 
 
 def _options(url: str) -> dict[str, str]:
+    options = {"probesize": "500000", "analyzeduration": "2000000"}  # bytes and µs: sound is recognised in less
     if url.startswith("rtsp"):
-        return {"rtsp_transport": "tcp", "allowed_media_types": "audio"}
-    return {}
+        options |= {"rtsp_transport": "tcp", "allowed_media_types": "audio"}
+    return options
 
 
 def _samples(frame: Any) -> Samples:
