@@ -38,7 +38,9 @@ def run(
         typer.Option("--source", "-s", help="What to listen to: mic, mic:ID, a file, -, rtsp://…, http://…, demo; "
                      "NAME=SOURCE names the stream. Repeatable. Without it: the microphone, else the demo."),
     ] = None,
-    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="A bundle in the box or a folder. Repeatable.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="A bundle in the box or a folder. Repeatable.")
+    ] = None,
     pace: Annotated[str | None, typer.Option(help="real: files as they would sound. max: as fast as it goes.")] = None,
     out: Annotated[str | None, typer.Option(help="Where clips go.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
@@ -52,12 +54,16 @@ def run(
     ] = None,
     bus: Annotated[str | None, typer.Option(help="Where the broker is: tcp://HOST:PORT or ipc://FOLDER.")] = None,
     keys: Annotated[str | None, typer.Option(help="The folder that `earwitness keys` made; needed for tcp.")] = None,
-    block: Annotated[float | None, typer.Option(help="Seconds of sound in a block; results do not depend on it.")] = None,
+    block: Annotated[
+        float | None, typer.Option(help="Seconds of sound in a block; results do not depend on it.")
+    ] = None,
     rate: Annotated[int | None, typer.Option(help="Of raw sound on standard input, Hz.")] = None,
     channels: Annotated[int | None, typer.Option(help="Of raw sound on standard input.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Of raw sound on standard input: int16, int32, float32, …")] = None,
-    channel: Annotated[int | None, typer.Option(help="Keep only this channel, 1 is the first; 0: all, mixed for the model.")] = None,
-) -> None:  # fmt: skip
+    channel: Annotated[
+        int | None, typer.Option(help="Keep only this channel, 1 is the first; 0: all, mixed for the model.")
+    ] = None,
+) -> None:
     """Listen, until the sources end or Ctrl-C."""
     from .nodes.supervisor import supervise
     from .stream.report import ledger_lines, style_of

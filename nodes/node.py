@@ -41,18 +41,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ledger: tuple[LedgerRow, ...] = ()
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class Ready(msgspec.Struct, frozen=True, tag_field="kind", tag="ready"):
     """The node is connected, its subscriptions are in place."""
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
     """The node cannot go on; `mendable` when a person can mend it and a restart cannot."""
 
     text: str
     mendable: bool
 
 
-class Mark(msgspec.Struct, frozen=True, tag="mark"):
+class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
     """Sent before samples are published that nobody could read again: where the epoch ends if this node dies now."""
 
     stream: str
@@ -61,7 +61,7 @@ class Mark(msgspec.Struct, frozen=True, tag="mark"):
     end_sample: int
 
 
-class EndRun(msgspec.Struct, frozen=True, tag="end-run"):
+class EndRun(msgspec.Struct, frozen=True, tag_field="kind", tag="end-run"):
     """The node asks for a clean end of the whole run, as when nobody reads the output any more."""
 
     reason: str

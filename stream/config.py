@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .clips import RecorderSettings
+from .detect import detect_settings
 from .errors import EarwitnessError, nearest
 
 NODES: tuple[str, ...] = ("broker", "capture", "features", "classify", "recorder", "monitor")
@@ -97,6 +99,8 @@ class Config(_Settings):
     only: tuple[str, ...] = ()  # these nodes here, the others elsewhere; empty: all
     block_s: float = 0.0  # how much sound a block holds; 0: 20 ms live, more with many streams or at --pace max
     ring_s: float = 10.0  # how much a live source may be behind before sound is lost
+    detect: dict[str, float] = {}  # fields of DetectSettings, in place of the bundle's
+    recorder: RecorderSettings = RecorderSettings()
     bus: BusSettings = BusSettings()
     supervisor: SupervisorSettings = SupervisorSettings()
 
@@ -104,6 +108,7 @@ class Config(_Settings):
         for node in self.only:
             if node not in NODES:
                 raise EarwitnessError(f"only: there is no node {node!r}: {nearest(node, NODES)}")
+        detect_settings(self.detect)
         if self.block_s and not 0.001 <= self.block_s <= 1.0:
             raise EarwitnessError(f"block_s is {self.block_s}: 0.001 to 1 s, or 0 for automatic")
         if not 1.0 <= self.ring_s <= 600.0:

@@ -19,7 +19,9 @@ Line = dict[str, Any]
 class Program:
     """`earwitness run ARGS` as a child. A context manager: whatever happens inside, no process is left behind."""
 
-    def __init__(self, *args: str | Path, cwd: Path, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL):
+    def __init__(
+        self, *args: str | Path, cwd: Path, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL
+    ) -> None:
         self.lines: list[Line] = []
         self.errors: list[str] = []
         self.process = subprocess.Popen(

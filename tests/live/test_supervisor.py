@@ -26,7 +26,9 @@ def test_a_killed_node_is_back_within_three_seconds_and_the_loss_is_named(
     os.kill(victim, signal.SIGKILL)
     killed = time.monotonic()
     program.wait_for(
-        lambda: program.nodes().get(node, victim) != victim and len(program.nodes()) == len(NODES), 3, f"{node} is not back"
+        lambda: program.nodes().get(node, victim) != victim and len(program.nodes()) == len(NODES),
+        3,
+        f"{node} is not back",
     )
     assert program.wait(30) == 0, program.told()
     assert time.monotonic() - killed > 1  # the rest of the file was played
