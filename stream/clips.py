@@ -102,12 +102,12 @@ class ClipRecord(msgspec.Struct, frozen=True, kw_only=True):
     rate: int  # Hz, the source's own
     channels: int
     dtype: str  # of the source's samples
-    encoding: str  # "FLAC PCM_16", …
     first_sample: int
     end_sample: int
     duration_s: float
     pre_roll_s: float  # what the clip really has
     post_roll_s: float
+    encoding: str = ""  # "FLAC PCM_16", …; known once it is encoded
     truncated: bool = False  # the event is longer than the longest clip
     gaps: tuple[ClipGap, ...] = ()
     overlaps: tuple[ClipOverlap, ...] = ()
