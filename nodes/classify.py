@@ -29,6 +29,7 @@ from .node import HEARTBEAT_S, Job, Node, run_node
 BATCH = 32  # windows scored together at most
 DEADLINE_S = 0.01  # how long a window waits for company, once there are enough streams to expect any
 COMPANY = 4  # streams
+UNHEARD_S = 5.0  # how long results wait for a monitor or a recorder that is being started
 TOP = 5  # labels that a score message names
 
 Scores = NDArray[np.float32]
@@ -50,6 +51,7 @@ class ClassifyNode(Node):
         self._streams: dict[str, _Stream] = {}
         self._waiting: list[tuple[_Stream, Window]] = []
         self._waiting_since = 0.0
+        self._unheard_since: float | None = None
         self._batch = np.empty((BATCH, manifest.window_frames, self._spec.dims), np.float32)
 
     def subscriptions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -267,10 +269,19 @@ class ClassifyNode(Node):
         return Windows(manifest.window_frames, manifest.hop_frames, self._spec.silence)
 
     def _send(self, topic: str, stream: _Stream, message: Message, payload: memoryview | bytes = b"") -> None:
-        """Waits for room where somebody listens; where nobody does, nobody is kept waiting."""
+        """Waits for room; and for somebody who listens, as long as it takes to start a monitor again, not for ever."""
         key = (self.bundle.manifest.name, stream.name) if topic == "scores" else (stream.name,)
         full = topic_of(topic, *key)
-        self.publisher.send(full, message, payload, wait=self.publisher.heard(full), give_up=self.while_waiting)
+
+        def give_up() -> bool:
+            if self.publisher.heard(full):
+                self._unheard_since = None
+                return self.while_waiting()
+            self._unheard_since = self._unheard_since or time.monotonic()
+            return self.while_waiting() or time.monotonic() - self._unheard_since > UNHEARD_S
+
+        if not self.publisher.send(full, message, payload, wait=True, give_up=give_up):
+            self.counts["unheard"] += 1
 
 
 @dataclass
