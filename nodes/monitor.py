@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from collections.abc import Container
 
 from ..stream.bus import Publisher
 from ..stream.clock import seconds
+from ..stream.config import Config
+from ..stream.errors import EarwitnessError
 from ..stream.messages import EventEnd, EventStart, Gap, Message, ScoreBlock
 from ..stream.report import Heard, Match, json_line, line_of, match_truth, style_of, text_of, truth_line
 from ..stream.wire import Envelope
@@ -73,15 +76,20 @@ class Monitor(Node):
 
     def finish(self) -> None:
         self._give_terminal_back()
-        truth = {stream: scene.matches() for stream, scene in self._scenes.items()}
-        if self._screen is not None or self.style == "text":
-            from .screen import final_report
+        if self._screen is not None:
+            from .screen import closing_report
 
-            self._output.write(final_report(self.board, self._width(), truth, os.environ))
-        else:
-            for stream, matches in truth.items():
+            self._output.write(closing_report(self.board, self._width(), without=self._scenes))
+        labels = _known_labels(self.config) if self._scenes else None
+        for stream, scene in self._scenes.items():
+            matches = scene.matches(labels)
+            if self.style == "json":
                 for match in matches:
                     self._output.write(json_line(truth_line(stream, match)))
+            else:
+                from .screen import truth_report
+
+                self._output.write(truth_report(stream, matches, self._width()))
         self._output.pump(FLUSH_S)
         self.counts["lines_lost"] = self._output.lost
 
@@ -172,11 +180,11 @@ class _Scene:
         elif isinstance(message, EventStart | EventEnd) and (message.id in self._heard or len(self._heard) < 1000):
             self._heard[message.id] = message
 
-    def matches(self) -> list[Match]:
+    def matches(self, labels: Container[str] | None) -> list[Match]:
         """The truth beside what was heard; without true events that were not played to this process."""
         from ..stream.sources.demo import make_scene
 
-        matches = match_truth(make_scene(self.seed).truth, list(self._heard.values()))
+        matches = match_truth(make_scene(self.seed).truth, list(self._heard.values()), labels)
         begun_s = self._begun_s or 0.0
         return [
             match
@@ -194,6 +202,16 @@ def _demo_scenes(job: Job) -> dict[str, _Scene]:
 
     specs = source_specs(settings)
     return {spec.name: _Scene(int(spec.target or DEFAULT_SEED)) for spec in specs if spec.kind == "demo"}
+
+
+def _known_labels(config: Config) -> set[str] | None:
+    """What the models of this run can hear; None when they cannot be read here."""
+    from ..models.bundle import find_bundle
+
+    try:
+        return {label for model in config.model_settings for label in find_bundle(model.bundle).manifest.labels}
+    except EarwitnessError:
+        return None
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -108,18 +108,25 @@ def picture(
     return (lines + alarms + foot)[:height]
 
 
-def final_report(board: Board, width: int, truth: Mapping[str, list[Match]], environment: Mapping[str, str]) -> str:
-    """What stays when the screen is gone: the events, for a demo beside its truth, and the alarms."""
-    console = _console(max(width, 40), environment)
-    with console.capture() as capture:
-        events = [view for view in board.events.values() if view.message.stream not in truth]
-        if events or not truth:
-            console.print(_events_table(events[-50:], board.earlier_events + max(0, len(events) - 50)))
-        for stream, matches in truth.items():
-            console.print(_truth_table(stream, matches))
-        for alarm in board.alarms.values():
-            console.print(Text(printable(f"alarm  {iso(alarm.utc_ns)}  {alarm.text}"), BAD))
-    return capture.get()
+def closing_report(
+    board: Board, width: int, without: Container[str] = (), environment: Mapping[str, str] = os.environ
+) -> str:
+    """What stays on the terminal when the screen is gone: the last events, and alarms that nobody cleared.
+
+    `without`: streams whose events are told elsewhere.
+    """
+    views = [view for view in board.events.values() if view.message.stream not in without]
+    shown, text = views[-50:], ""
+    if views or not without:
+        text = _rendered(_events_table(shown, board.earlier_events + len(views) - len(shown)), width, environment)
+    for alarm in board.alarms.values():
+        text += _rendered(Text(printable(f"alarm  {iso(alarm.utc_ns)}  {alarm.text}"), BAD), width, environment)
+    return text
+
+
+def truth_report(stream: str, matches: list[Match], width: int, environment: Mapping[str, str] = os.environ) -> str:
+    """A demo's true events beside what was heard."""
+    return _rendered(_truth_table(stream, matches), width, environment)
 
 
 # ---- the picture's parts ---------------------------------------------------------------------------------------------
@@ -203,6 +210,7 @@ def _class_lines(stream: StreamView, width: int, count: int, board: Board) -> li
         bar = "█" * int(cells) + ("▌" if cells % 1 >= 0.5 else "")
         line.append(bar.ljust(bar_width), style or "cyan")
         line.append(f" {_score(score)}", style)
+        line.truncate(width)
         lines.append(line)
     return lines + [Text()] * (count - len(lines))
 
@@ -298,11 +306,13 @@ def _truth_table(stream: str, matches: list[Match]) -> Table:
         table.add_column(name, justify="right")
     for match in matches:
         line = truth_line(stream, match)
-        style = {"heard": "", "missed": BAD, "extra": WARN}[line["result"]]
+        style = {"heard": "", "missed": BAD, "extra": WARN, "unknown": DIM}[line["result"]]
         table.add_row(
             Text(printable(str(line["label"])), style),
             f"{line['onset']:.3f} s" if match.truth else Text("extra", style),
-            f"{line['heard_onset']:.3f} s" if match.heard else Text("missed", style),
+            f"{line['heard_onset']:.3f} s"
+            if match.heard
+            else Text("missed" if match.known else "not in the model", style),
             "" if line["difference"] is None else f"{line['difference']:+.3f} s",
             "" if match.heard is None else _score(match.heard.score),
         )
@@ -327,7 +337,8 @@ def fit(text: str, cells: int) -> str:
 
 
 def _score(score: float) -> str:
-    return f"{score:.2f}"
+    """Four cells, whatever a model said."""
+    return f"{min(1.0, max(0.0, score)):.2f}" if score == score else " nan"
 
 
 def _lasted(view: EventView) -> str:
@@ -335,6 +346,13 @@ def _lasted(view: EventView) -> str:
     if lasted_s is not None:
         return duration_text(lasted_s)
     return "no end" if view.abandoned else "now"
+
+
+def _rendered(what: Table | Text, width: int, environment: Mapping[str, str]) -> str:
+    console = _console(max(width, 40), environment)
+    with console.capture() as capture:
+        console.print(what)
+    return capture.get()
 
 
 def _console(width: int, environment: Mapping[str, str]) -> Console:

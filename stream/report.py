@@ -5,7 +5,7 @@ Times are seconds from the start of the stream's epoch, rounded to milliseconds;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -213,12 +213,15 @@ class Match(NamedTuple):
 
     truth: TrueEvent | None
     heard: Heard | None
+    known: bool = True  # False: no model of this run knows the label
 
 
-def match_truth(truth: Sequence[TrueEvent], heard: Sequence[Heard]) -> list[Match]:
+def match_truth(
+    truth: Sequence[TrueEvent], heard: Sequence[Heard], labels: Container[str] | None = None
+) -> list[Match]:
     """Pairs of the same label whose onsets are within `TRUTH_WITHIN_S`, the nearest first, in order of time.
 
-    Each true event and each that was heard is in exactly one match.
+    Each true event and each that was heard is in exactly one match. `labels`: what the models know; None: anything.
     """
     pairs = sorted(
         (abs(seconds(event.onset_sample, event.rate) - true.onset_s), i, k)
@@ -232,19 +235,24 @@ def match_truth(truth: Sequence[TrueEvent], heard: Sequence[Heard]) -> list[Matc
         if distance_s <= TRUTH_WITHIN_S and i not in of_truth and k not in used:
             of_truth[i] = k
             used.add(k)
-    matches = [Match(true, heard[of_truth[i]] if i in of_truth else None) for i, true in enumerate(truth)]
+    matches = [
+        Match(true, heard[of_truth[i]] if i in of_truth else None, known=labels is None or true.label in labels)
+        for i, true in enumerate(truth)
+    ]
     matches += [Match(None, event) for k, event in enumerate(heard) if k not in used]
     return sorted(matches, key=_onset_s)
 
 
 def truth_line(stream: str, match: Match) -> Line:
-    """One match: `result` is heard, missed or extra; `difference` is heard minus true onset."""
-    truth, heard = match
+    """One match. `result` is heard, missed, extra, or unknown (missed, and no model of the run knows the label);
+    `difference` is heard minus true onset.
+    """
+    truth, heard, known = match
     onset = _seconds(heard.onset_sample, heard.rate) if heard else None
     return {
         "event": "truth",
         "stream": stream,
-        "result": "extra" if truth is None else "missed" if heard is None else "heard",
+        "result": "extra" if truth is None else "heard" if heard else "missed" if known else "unknown",
         "label": truth.label if truth else heard.label if heard else None,
         "onset": round(truth.onset_s, 3) if truth else None,
         "offset": round(truth.offset_s, 3) if truth else None,
