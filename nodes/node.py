@@ -75,12 +75,14 @@ class Node:
 
     lossless: ClassVar[tuple[str, ...]] = ()
     latest: ClassVar[tuple[str, ...]] = ()
+    at_most: ClassVar[int] = 256  # messages of a channel at one call of `handle`
 
     def __init__(self, job: Job, publisher: Publisher):
         self.job, self.config, self.name = job, job.config, job.node
         self.publisher = publisher
         self.counts: Counter[str] = Counter()
         self.stopping = False
+        self.held: frozenset[str] = frozenset()  # channels that are not to be read now, so that their flow waits
         self.while_waiting: Callable[[], bool] = lambda: False  # to be called by whatever waits for room on the bus
         self.report: Callable[[Report], None] = lambda report: None  # to the supervisor
         self.news = False  # a stream ended: the next sign of life must not wait
@@ -181,8 +183,8 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     node = node_kind(job, publisher)
     lossless, latest = node.subscriptions()
     connected = [kind(bus, topics) for kind, topics in ((Lossless, lossless), (Latest, latest)) if topics]
-    for subscriber in connected:
-        while not subscriber.synchronise(0.5):
+    for link in connected:
+        while not link.synchronise(0.5):
             control.check()
     subscribers: list[Subscriber] = [*connected]
     heart = _Heart(node, control, subscribers)
@@ -191,7 +193,8 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     wait = 0.0
     while not control.stop_asked:
         for index, subscriber in enumerate(subscribers):
-            if envelopes := subscriber.receive(wait if index == 0 else 0.0):
+            subscriber.hold(node.held)
+            if envelopes := subscriber.receive(wait if index == 0 else 0.0, node.at_most):
                 node.handle(envelopes)
         if not subscribers and wait > 0:
             control.wait(wait)
@@ -199,7 +202,8 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
         heart.beat_if_due()
     node.stopping = True
     for subscriber in subscribers:
-        while envelopes := subscriber.receive(0.02):
+        subscriber.hold(())
+        while envelopes := subscriber.receive(0.02, node.at_most):
             node.handle(envelopes)
             heart.beat_if_due()
     node.finish()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class RecorderNode(Node):
     """Cuts clips out of all streams on the bus and has them written below `config.out`."""
 
     lossless = ("audio/", "event/", "scores/")
-    at_most = 32  # messages a call: blocks are large
+    at_most: ClassVar[int] = 32  # blocks are large
 
     def __init__(self, job: Job, publisher: Publisher):
         super().__init__(job, publisher)

@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +59,9 @@ class Subscriber(Protocol):
 
     def receive(self, timeout_s: float, at_most: int = 256) -> list[Envelope]:
         """All that is ready, waiting at most this long for the first; of each channel at most so many."""
+
+    def hold(self, channels: Collection[str]) -> None:
+        """Leaves what comes on these channels unread, so that it holds the flow back, until the next call."""
 
     def close(self) -> None:
         """Lets go; what was not received is dropped."""
@@ -212,7 +215,7 @@ class ZmqPublisher:
     def heard(self, topic: str) -> bool:
         channel = BY_NAME[topic.partition("/")[0]].channel
         socket, known = self._socket(channel), self._subscriptions[channel]
-        while socket.get(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+        while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             change = socket.recv(zmq.NOBLOCK)
             if change[:1] == b"\1":
                 known.add(change[1:])
@@ -254,8 +257,9 @@ class ZmqSubscriber:
         self.malformed = 0
         self._early: list[Envelope] = []  # came while synchronising
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
+        self._held: frozenset[str] = frozenset()
         self._poller = zmq.Poller()
-        context = zmq.Context.instance()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         for prefix in topics:
             channel = BY_NAME[prefix.partition("/")[0]].channel
             if channel not in self._sockets:
@@ -292,13 +296,21 @@ class ZmqSubscriber:
         ready, self._early = self._early, []
         if not ready:
             self._poller.poll(max(0, round(timeout_s * 1000)))
-        for socket in self._sockets.values():
-            for _ in range(at_most):
+        for channel, socket in self._sockets.items():
+            for _ in range(0 if channel in self._held else at_most):
                 try:
                     self._take(socket.recv(zmq.NOBLOCK), ready)
                 except zmq.Again:
                     break
         return ready
+
+    def hold(self, channels: Collection[str]) -> None:
+        for channel, socket in self._sockets.items():
+            if channel in channels and channel not in self._held:
+                self._poller.unregister(socket)
+            elif channel in self._held and channel not in channels:
+                self._poller.register(socket, zmq.POLLIN)
+        self._held = frozenset(channels)
 
     def close(self) -> None:
         for socket in self._sockets.values():

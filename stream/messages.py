@@ -243,7 +243,7 @@ TOPICS: tuple[Topic, ...] = (
           "lossless", "samples [samples, channels] of dtype", 4 << 20),
     Topic("features", "FRONT_END/STREAM", (FeatureBlock, Gap, Ended), "features", "features", ("classify",),
           "lossless", "float32 [frames, dims]", 16 << 20),
-    Topic("scores", "MODEL/STREAM", (ScoreBlock, Gap, Ended), "results", "classify", ("monitor",),
+    Topic("scores", "MODEL/STREAM", (ScoreBlock, Gap, Ended), "results", "classify", ("recorder", "monitor"),
           "lossless", "float32 [windows, classes]", 4 << 20),
     Topic("event", "STREAM", (EventStart, EventEnd), "results", "classify", ("recorder", "monitor"),
           "lossless", "none", 64 << 10),

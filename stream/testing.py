@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from .bus import QUEUE_MESSAGES, SequenceWatch, subscription
-from .messages import Delivery, Message
+from .messages import BY_NAME, Delivery, Message
 from .wire import Envelope, MalformedMessage, decode, encode
 
 
@@ -82,6 +82,7 @@ class MemorySubscriber:
     def __init__(self, bus: MemoryBus, prefixes: tuple[str, ...], delivery: Delivery):
         self._bus, self._prefixes, self.delivery = bus, prefixes, delivery
         self.frames: deque[bytes] = deque()
+        self._held: frozenset[str] = frozenset()
         self.malformed = 0
         self._watch = SequenceWatch()
         self.missed = self._watch.missed
@@ -91,15 +92,24 @@ class MemorySubscriber:
 
     def receive(self, timeout_s: float = 0.0, at_most: int = 256) -> list[Envelope]:
         ready: list[Envelope] = []
+        left: list[bytes] = []
         while self.frames and len(ready) < at_most:
+            frame = self.frames.popleft()
             try:
-                envelope = decode(self.frames.popleft())
+                envelope = decode(frame)
             except MalformedMessage:
                 self.malformed += 1
                 continue
+            if BY_NAME[envelope.topic.partition("/")[0]].channel in self._held:
+                left.append(frame)
+                continue
             self._watch.see(envelope)
             ready.append(envelope)
+        self.frames.extendleft(reversed(left))
         return ready
+
+    def hold(self, channels: Collection[str]) -> None:
+        self._held = frozenset(channels)
 
     def close(self) -> None:
         self.frames.clear()
