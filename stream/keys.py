@@ -15,12 +15,12 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
+from zmq.utils import z85
 
 from .errors import EarwitnessError
 
@@ -35,8 +35,8 @@ class Keys:
 
     server_public: bytes
     client_public: bytes
-    client_secret: bytes
-    server_secret: bytes | None = None
+    client_secret: bytes = field(repr=False)
+    server_secret: bytes | None = field(default=None, repr=False)
     clients: frozenset[bytes] = frozenset()  # the public keys that the broker lets in
 
     def secure_client(self, socket: zmq.Socket[bytes]) -> None:
@@ -145,7 +145,7 @@ class Gatekeeper:
             self._questions.send_multipart(self._answer(parts))
         for monitor in self._monitors:
             if monitor in ready:
-                parse_monitor_message(monitor.recv_multipart())
+                monitor.recv_multipart()  # which failure it was and whose does not matter
                 self._counts["handshake_failed"] += 1
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class Gatekeeper:
     def _answer(self, parts: list[bytes]) -> list[bytes]:
         """version, request id, domain, address, identity, mechanism, credentials → version, id, code, text, user, …"""
         request = parts[1] if len(parts) > 1 else b""
-        if len(parts) == 7 and parts[5] == b"CURVE" and zmq.utils.z85.encode(parts[6]) in self._keys.clients:
+        if len(parts) == 7 and parts[5] == b"CURVE" and z85.encode(parts[6]) in self._keys.clients:
             return [b"1.0", request, b"200", b"OK", b"", b""]
         self._counts["denied"] += 1
         return [b"1.0", request, b"400", b"unknown key", b"", b""]
