@@ -1,8 +1,9 @@
 """Where sound sets in and where it breaks off, by the loudness of frames: finer than any window of a model.
 
 Loudness is the mean over the bands of a frame in dB, so that a sound counts by how far it stands out of each band, not
-by its power alone. A step is clear when the `EDGE_S` behind it are `CLEAR_DB` louder than those before, and at least
-half as much as the largest step in sight. (The loudness of steady noise, averaged so, moves by less than 1 dB.)
+by its power alone. What is `RANGE_DB` below the loudest frame in sight counts as silence: that digital zeros give way
+to the hiss of a recording is no event. A step is clear when the `EDGE_S` behind it are `CLEAR_DB` louder than those
+before, and at least half as much as the largest step in sight. (Averaged so, steady noise moves by less than 1 dB.)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .features.frontend import FrontEndSpec
 
 EDGE_S = 0.05
 CLEAR_DB = 3.0
+RANGE_DB = 50.0
 CELL_S = 0.01  # of loudness, where the frames are single samples
 
 
@@ -87,7 +89,7 @@ def level_steps(levels: NDArray[np.float64], before: int, edge: int) -> NDArray[
     boundaries = np.arange(before, len(levels) - edge + 1)
     if not len(boundaries):
         return np.empty(0)
-    sums = np.concatenate(([0.0], np.cumsum(levels)))
+    sums = np.concatenate(([0.0], np.cumsum(np.maximum(levels, np.max(levels) - RANGE_DB))))
     after = (sums[boundaries + edge] - sums[boundaries]) / edge
     begins = np.maximum(0, boundaries - edge)
     earlier = (sums[boundaries] - sums[begins]) / np.maximum(1, boundaries - begins)

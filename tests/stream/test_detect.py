@@ -207,6 +207,18 @@ def test_an_onset_in_earlier_windows_of_the_run_is_found() -> None:
     assert decisions[0].onset_sample == 60 * 160 + 256
 
 
+def test_an_onset_under_another_name_is_found_when_nothing_rises_later() -> None:
+    """Half a second of rain was taken for a dog; the rain began with the rise all the same."""
+    levels = np.where(np.arange(600) < 130, -70.0, -45.0)
+    dog = [0.0, 0.0, 0.6, 0.6, 0.9, 0.9, 0.0, 0.0, 0.0]
+    rain = [0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.9, 0.9, 0.9]
+    starts = [each for each in decide(scores_of(dog, rain), levels=levels) if isinstance(each, Start)]
+    assert [(each.label, each.onset_sample) for each in starts] == [
+        ("dog", 130 * 160 + 256),
+        ("rain", 130 * 160 + 256),
+    ]
+
+
 # ---- portions --------------------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,10 @@ def test_steady_sound_has_neither() -> None:
         assert loudness.offset_in(start, start + 100, onset=0) is None
 
 
+def test_hiss_that_follows_digital_silence_is_no_onset() -> None:
+    assert heard(profile((30, -100), (30, -75), (40, -30))).onset_in(10, 100) == 60
+
+
 def test_at_the_very_beginning_loud_counts_as_a_rise_when_it_gets_quieter_later() -> None:
     assert heard(profile((30, -30), (70, -70))).onset_in(0, 100) == 0
     assert heard(profile((30, -30), (30, -70), (40, -32))).onset_in(0, 100) == 0
