@@ -14,6 +14,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from ..messages import SampleType
 
 PROC, SYSFS, DEV = Path("/proc"), Path("/sys"), Path("/dev")
 INSTALL_PORTAUDIO = "sudo apt install libportaudio2"
+_NO_SOUNDDEVICE = "a microphone needs the Python package sounddevice: pip install sounddevice"
 _USB_ID = re.compile(r"usb:[0-9a-f]{4}:[0-9a-f]{4}(:[sp]=[^:\s]+(:d=\d+)?)?")
 _HARDWARE = re.compile(r"\s*\((?:plug)?hw:(\d+),(\d+)\)$")  # how PortAudio ends the name of an ALSA device
 
@@ -177,6 +179,17 @@ def native_type(device: DeviceInfo, proc: Path = PROC) -> SampleType:
     return "int16"
 
 
+def check_portaudio() -> None:
+    """Finds out whether microphones can be opened at all, without looking for any. Raises EarwitnessError."""
+    if find_spec("sounddevice") is None:
+        raise EarwitnessError(_NO_SOUNDDEVICE)
+    if sys.platform == "linux":  # elsewhere it comes with the package
+        try:
+            ctypes.CDLL("libportaudio.so.2")
+        except OSError as error:
+            raise EarwitnessError(f"a microphone needs PortAudio: {INSTALL_PORTAUDIO} ({error})") from None
+
+
 def import_sounddevice() -> ModuleType:
     """sounddevice, silent. Raises EarwitnessError with the command that mends what is missing."""
     _silence_alsa()
@@ -184,7 +197,7 @@ def import_sounddevice() -> ModuleType:
     try:
         import sounddevice
     except ModuleNotFoundError:
-        raise EarwitnessError("a microphone needs the Python package sounddevice: pip install sounddevice") from None
+        raise EarwitnessError(_NO_SOUNDDEVICE) from None
     except OSError as error:
         raise EarwitnessError(f"a microphone needs PortAudio: {INSTALL_PORTAUDIO} ({error})") from None
     module: ModuleType = sounddevice

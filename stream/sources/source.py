@@ -126,9 +126,10 @@ def check_source(spec: SourceSpec) -> str | None:
     if spec.kind == "stdin":
         source.open()  # closing it would close standard input
     elif spec.kind == "mic":
-        from .devices import check_id
+        from .devices import check_id, check_portaudio
 
         check_id(spec.target)
+        check_portaudio()
     elif spec.kind == "network":
         from .network import import_av
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.stream.errors import EarwitnessError
+from earwitness.stream.sources import devices
 from earwitness.stream.sources.devices import (
     DeviceInfo,
     absent,
@@ -149,3 +150,16 @@ def test_a_device_with_24_bits_is_heard_with_all_of_them(tmp_path: Path) -> None
 
 def test_a_card_that_is_no_usb_device_has_no_usb_identity(tmp_path: Path) -> None:
     assert usb_identity(0, tmp_path / "proc", tmp_path / "sys") is None
+
+
+def test_a_missing_portaudio_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices.ctypes, "CDLL", missing)
+    with pytest.raises(EarwitnessError, match="sudo apt install libportaudio2"):
+        devices.check_portaudio()
+    monkeypatch.setattr(devices, "find_spec", lambda _: None)
+    with pytest.raises(EarwitnessError, match="pip install sounddevice"):
+        devices.check_portaudio()
