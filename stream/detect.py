@@ -76,8 +76,10 @@ def detect_settings(*layers: Mapping[str, Any]) -> DetectSettings:
     for name in merged:
         if name not in known:
             raise EarwitnessError(f"detect: unknown key {name!r}; {nearest(name, known)}")
+    # A table of mixed numbers may have made floats of all: 2.0 windows are 2.
+    whole = {name: int(v) if isinstance(v, float) and v.is_integer() else v for name, v in merged.items()}
     try:
-        return msgspec.convert(merged, DetectSettings)
+        return msgspec.convert(whole, DetectSettings)
     except msgspec.ValidationError as error:
         raise EarwitnessError(f"detect: {error}") from None
 

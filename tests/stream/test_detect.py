@@ -303,6 +303,9 @@ def test_impossible_settings_are_refused_in_one_line(options: dict[str, Any], sa
 def test_later_layers_of_settings_win() -> None:
     made = detect_settings({"release": 0.4, "smooth_windows": 3}, {"smooth_windows": 1})
     assert made == DetectSettings(release=0.4, smooth_windows=1)
+    assert detect_settings({"smooth_windows": 3.0, "release": 1}) == DetectSettings(smooth_windows=3, release=1.0)
+    with pytest.raises(EarwitnessError, match="smooth_windows"):
+        detect_settings({"smooth_windows": 2.5})
 
 
 @pytest.mark.parametrize(
