@@ -175,7 +175,9 @@ class Remembered:
 
     def _forget(self) -> None:
         """Drops what lies before all that is remembered."""
-        first = self.begin + self.history.first_sample if self.history is not None else 0
+        if self.history is None:
+            return
+        first = self.begin + self.history.end_sample - self.capacity
         while self._holes and self._holes[0].end_sample <= first:
             self._holes.popleft()
         for event in list(self._events.values()):

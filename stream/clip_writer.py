@@ -62,8 +62,8 @@ Outcome = Saved | Refused | Stopped | Resumed
 class ClipWriter:
     """Opens `out`/clips and writes what is submitted, in order. `close` ends the thread."""
 
-    def __init__(self, out: Path, settings: RecorderSettings, first_pause_s: float = FIRST_PAUSE_S) -> None:
-        self._out, self._settings, self._first_pause_s = out, settings, first_pause_s
+    def __init__(self, out: Path, settings: RecorderSettings) -> None:
+        self._out, self._settings = out, settings
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
         self._lock = threading.Lock()
@@ -185,7 +185,7 @@ class ClipWriter:
             if not self._pause_s:
                 mendable = isinstance(error, EarwitnessError) or error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
                 self._outcomes.append(Stopped(_in_words(error), mendable))
-            self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s or self._first_pause_s)
+            self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s or FIRST_PAUSE_S)
             self._try_at = time.monotonic() + self._pause_s
             return False
         return True
