@@ -270,7 +270,7 @@ class ClassifyNode(Node):
 
     def _send(self, topic: str, stream: _Stream, message: Message, payload: memoryview | bytes = b"") -> None:
         """Waits for room; and for somebody who listens, as long as it takes to start a monitor again, not for ever."""
-        key = (self.bundle.manifest.name, stream.name) if topic == "scores" else (stream.name,)
+        key = (self.bundle.tag, stream.name) if topic == "scores" else (stream.name,)
         full = topic_of(topic, *key)
 
         def give_up() -> bool:
