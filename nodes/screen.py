@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Container, Mapping
 
 from rich.cells import cell_len, set_cell_size
@@ -48,13 +47,15 @@ class Screen:
         self._open = False
         self._footer: list[Text] = []
         self._footer_at = 0.0
-        self._born = time.monotonic()
+        self._begun_at: float | None = None
 
     def draw(self, board: Board, now: float) -> None:
         """Brings the terminal up to date; skips when it has not taken the last picture yet."""
         if not self._output.pump():
             return
         width, height = _terminal_size(self._output.fd)
+        if self._begun_at is None:
+            self._begun_at = now
         writing = "" if self._open else _ENTER
         self._open = True
         if (width, height) != self._size:
@@ -64,7 +65,7 @@ class Screen:
             self._full_at, self._shown = now, []
         if now - self._footer_at >= FOOTER_S:
             self._footer, self._footer_at = footer(board, width, now), now
-        lines = picture(board, width, height, now, self.title, duration_text(round(now - self._born)), self._footer)
+        lines = picture(board, width, height, now, self.title, duration_text(round(now - self._begun_at)), self._footer)
         keys: list[tuple[str, object]] = [(line.plain, tuple(line.spans)) for line in lines]
         for row, (line, key) in enumerate(zip(lines, keys, strict=True)):
             if row >= len(self._shown) or self._shown[row] != key:
