@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +22,7 @@ from ..ring import HandOver
 from .source import Chunk, Format, Samples, SourceGone, SourceSpec, check_channel
 
 SILENT_S = 2.0
+_NO_AV = "network streams need PyAV: pip install 'earwitness[network]'"
 _OPEN_S = 10.0  # connecting and finding out what it is
 _FIRST_S = 10.0
 _CLOSE_S = 3.0
@@ -169,13 +171,19 @@ class _NotUsable(Exception):
     """Why a stream cannot be listened to, or not any longer."""
 
 
+def check_av() -> None:
+    """Finds out whether PyAV is there, without loading its 60 MB. Raises EarwitnessError."""
+    if find_spec("av") is None:
+        raise EarwitnessError(_NO_AV)
+
+
 def import_av() -> ModuleType:
     """PyAV. Raises EarwitnessError with the command that installs it."""
     try:
         import av
         import av.logging
     except ImportError:
-        raise EarwitnessError("network streams need PyAV: pip install 'earwitness[network]'") from None
+        raise EarwitnessError(_NO_AV) from None
     av.logging.set_level(av.logging.PANIC)  # what matters is raised
     module: ModuleType = av
     return module

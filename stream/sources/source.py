@@ -116,24 +116,27 @@ def check_source(spec: SourceSpec) -> str | None:
 
     Files are opened. A microphone is not: one that is not there is waited for. Raises EarwitnessError.
     """
-    source = make_source(spec)
-    if spec.kind in ("file", "demo"):
-        try:
-            source.open()
-            return source.warning()
-        finally:
-            source.close()
-    if spec.kind == "stdin":
-        source.open()  # closing it would close standard input
-    elif spec.kind == "mic":
-        from .devices import check_id, check_portaudio
+    match spec.kind:
+        case "mic":
+            from .devices import check_id, check_portaudio
 
-        check_id(spec.target)
-        check_portaudio()
-    elif spec.kind == "network":
-        from .network import import_av
+            check_id(spec.target)
+            check_portaudio()
+        case "network":
+            from .network import check_av
 
-        import_av()
+            check_av()
+        case "demo":
+            check_channel(spec, 1, "demo")
+        case "stdin":
+            make_source(spec).open()  # closing it would close standard input
+        case "file":
+            source = make_source(spec)
+            try:
+                source.open()
+                return source.warning()
+            finally:
+                source.close()
     return None
 
 

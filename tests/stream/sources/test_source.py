@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.stream.config import SourceSettings
 from earwitness.stream.errors import EarwitnessError
-from earwitness.stream.sources.source import SourceSpec, check_name, raw_type, safe_name, source_specs
+from earwitness.stream.sources import network
+from earwitness.stream.sources.source import (
+    SourceSpec,
+    check_name,
+    check_source,
+    raw_type,
+    safe_name,
+    source_specs,
+)
 
 
 def specs(*texts: str, **more: object) -> list[SourceSpec]:
@@ -102,3 +114,24 @@ def test_any_text_becomes_a_name_that_is_taken(text: str) -> None:
 def test_names_that_are_no_folder_everywhere_are_refused(name: str) -> None:
     with pytest.raises(EarwitnessError, match="try "):
         check_name(name)
+
+
+def test_a_check_at_start_finds_what_a_person_has_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (good,) = specs("demo")
+    assert check_source(good) is None
+    (tmp_path / "zero.wav").touch()
+    monkeypatch.setattr(network, "find_spec", lambda _: None)
+    for spec, words in (
+        (specs("demo", channel=2)[0], "no channel 2"),
+        (specs("mic:3")[0], "a number is no ID"),
+        (specs(str(tmp_path / "zero.wav"))[0], "is empty"),
+        (specs("http://radio.example/x")[0], "pip install"),
+    ):
+        with pytest.raises(EarwitnessError, match=words):
+            check_source(spec)
+
+
+def test_a_check_at_start_warns_of_what_can_be_read_all_the_same(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros(1000, np.int16), 8000)
+    (tmp_path / "x.wav").write_bytes((tmp_path / "x.wav").read_bytes()[:1000])
+    assert "cut off" in (check_source(specs(str(tmp_path / "x.wav"))[0]) or "")
