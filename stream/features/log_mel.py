@@ -28,7 +28,7 @@ Samples = NDArray[np.float32]
 class LogMel:
     """A batch of frames, filled with `put` and computed by `compute_into`.
 
-    About 6,000 s of 16 kHz audio per CPU-second at n_fft 512, hop 160, 64 mels, more than half of it in the FFT.
+    About 5,000 s of 16 kHz audio per CPU-second at n_fft 512, hop 160, 64 mels, more than half of it in the FFT.
     """
 
     def __init__(self, spec: FrontEndSpec) -> None:

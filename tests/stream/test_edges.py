@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -83,6 +83,7 @@ def test_frames_out_of_order_are_a_bug_of_the_caller() -> None:
         loudness.add(18, np.zeros((1, SPEC.dims), np.float32))
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 40), max_size=20), first=st.integers(0, 500), forget=st.integers(0, 100))
 def test_portions_and_forgetting_change_nothing(cuts: list[int], first: int, forget: int) -> None:
     levels = profile((60, -70), (30, -30), (60, -60), (50, -20))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ def numbered(first: int, count: int, channels: int = 1) -> NDArray[np.int32]:
 # ---- HandOver --------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     capacity=st.integers(1, 50),
     blocks=st.integers(1, 6),
@@ -168,6 +169,7 @@ def test_writing_keeps_no_memory_and_takes_microseconds() -> None:
 # ---- History ---------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_cut_is_what_was_heard_there_and_silence_elsewhere(data: st.DataObject) -> None:
     kept = data.draw(st.integers(1, 40))

@@ -233,6 +233,7 @@ def test_a_sound_that_is_clean_is_handed_back_as_it_is() -> None:
     assert clean(np.empty(0, np.float32))[1] == 0
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_what_is_no_sound_becomes_silence_and_is_counted(data: st.DataObject) -> None:
     shape = data.draw(st.sampled_from([(300,), (150, 2)]))
