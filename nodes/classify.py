@@ -43,6 +43,7 @@ class ClassifyNode(Node):
         self.bundle = bundle or find_bundle(job.part)
         manifest = self.bundle.manifest
         self._spec = manifest.front_end
+        self._front_end = self._spec.hash
         self._runtime = runtime or open_runtime(self.bundle, device=job.config.device)
         chosen = next((m for m in job.config.model_settings if m.bundle == job.part), None)
         self._thresholds = {**manifest.thresholds, **(chosen.thresholds if chosen else {})}
@@ -55,7 +56,7 @@ class ClassifyNode(Node):
         self._batch = np.empty((BATCH, manifest.window_frames, self._spec.dims), np.float32)
 
     def subscriptions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return (topic_of("features", self._spec.hash) + "/",), ()
+        return (topic_of("features", self._front_end) + "/",), ()
 
     def ledger_rows(self) -> tuple[LedgerRow, ...]:
         return self._ledger.rows()
@@ -90,7 +91,7 @@ class ClassifyNode(Node):
     # ---- features in
 
     def _take(self, block: FeatureBlock, payload: memoryview) -> None:
-        if block.front_end != self._spec.hash or block.dims != self._spec.dims:
+        if block.front_end != self._front_end or block.dims != self._spec.dims:
             self.counts["foreign_features"] += 1
             return
         before = self._ledger.position(block.stream, block.epoch)

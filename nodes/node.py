@@ -30,6 +30,7 @@ from ..stream.messages import Alarm, Health, LedgerRow, topic_of
 from ..stream.wire import Envelope
 
 HEARTBEAT_S = 0.5
+LOOK_S = 0.02  # how often a busy node looks whether it shall stop
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,11 +219,14 @@ class _Heart:
 
     def __init__(self, node: Node, control: Control, subscribers: list[Subscriber]):
         self._node, self._control, self._subscribers = node, control, subscribers
-        self._due = 0.0
+        self._due = self._look = 0.0
 
     def beat_if_due(self) -> None:
-        self._node.stopping = self._control.check()
-        if self._node.news or time.monotonic() >= self._due:
+        now = time.monotonic()
+        if now >= self._look:  # not at every message: looking costs as much as passing one on
+            self._look = now + LOOK_S
+            self._node.stopping = self._control.check()
+        if self._node.news or now >= self._due:
             self.beat()
 
     def while_waiting(self) -> bool:
