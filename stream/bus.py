@@ -297,7 +297,10 @@ class ZmqSubscriber:
         if not ready:
             self._poller.poll(max(0, round(timeout_s * 1000)))
         for channel, socket in self._sockets.items():
-            for _ in range(0 if channel in self._held else at_most):
+            if channel in self._held:
+                socket.getsockopt(zmq.EVENTS)  # so that it subscribes again when the broker came back meanwhile
+                continue
+            for _ in range(at_most):
                 try:
                     self._take(socket.recv(zmq.NOBLOCK), ready)
                 except zmq.Again:

@@ -1,13 +1,23 @@
-"""The bus in memory: the same interface without sockets, so that a node runs inside a test."""
+"""For tests: the bus in memory, with the same interface but no sockets, and an example of every message."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from .bus import QUEUE_MESSAGES, SequenceWatch, subscription
-from .messages import BY_NAME, Delivery, Message
-from .wire import Envelope, MalformedMessage, decode, encode
+from .messages import BY_NAME, TOPICS, Delivery, Message
+from .wire import Envelope, MalformedMessage, decode, encode, payload_bytes
+
+
+def examples() -> Iterator[tuple[str, Message, bytes]]:
+    """Topic, message and payload for every kind of every row of the table, made from the types alone."""
+    for row in TOPICS:
+        for kind in row.messages:
+            yield "/".join((row.name, *("x" for _ in row.key.split("/")))), *_example(kind)
 
 
 class MemoryBus:
@@ -113,3 +123,23 @@ class MemorySubscriber:
 
     def close(self) -> None:
         self.frames.clear()
+
+
+def _example(kind: type[Message]) -> tuple[Message, bytes]:
+    message = kind(**{name: _value(hint) for name, hint in get_type_hints(kind).items()})
+    if hasattr(message, "end_sample"):
+        message = msgspec.structs.replace(message, end_sample=3)  # a span that holds something
+    return message, bytes(payload_bytes(message))
+
+
+def _value(hint: Any) -> Any:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return hint(**{name: _value(inner) for name, inner in get_type_hints(hint).items()})
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return inside[0]
+    if origin is tuple:
+        return tuple(_value(each) for each in inside if each is not ...)
+    if origin is dict:
+        return {_value(inside[0]): _value(inside[1])}
+    return {str: "x", int: 1, float: 0.5, bool: True}[hint]

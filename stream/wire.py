@@ -79,9 +79,23 @@ def decode(frame: bytes | memoryview) -> Envelope:
     payload = view[body + header_bytes :]
     _check_key(message, row, topic)
     _check_numbers(message)
-    if len(payload) != (expected := _payload_bytes(message)):
+    if len(payload) != (expected := payload_bytes(message)):
         raise MalformedMessage(f"a payload of {len(payload)} bytes where the header says {expected}")
     return Envelope(topic, sender, seq, message, payload)
+
+
+def payload_bytes(message: Message) -> int:
+    """How long the payload of a message has to be. Raises MalformedMessage on a shape that cannot be."""
+    if isinstance(message, AudioBlock):
+        if not 0 < message.channels <= 256:
+            raise MalformedMessage(f"{message.channels} channels")
+        samples = message.end_sample - message.first_sample
+        return samples * message.channels * (2 if message.dtype == "int16" else 4)
+    if isinstance(message, FeatureBlock):
+        return message.frames * message.dims * 4
+    if isinstance(message, ScoreBlock):
+        return len(message.spans) * message.classes * 4
+    return 0
 
 
 def belongs(frame: bytes, channel: str) -> bool:
@@ -134,9 +148,9 @@ def _check_numbers(message: Message) -> None:
             raise MalformedMessage(f"{name} is {value}")
         if kind is tuple or kind is dict:
             _check_inside(name, value)
-    end = getattr(message, "end_sample", None)
-    if end is not None and getattr(message, "first_sample", 0) > end:
-        raise MalformedMessage(f"the span [{message.first_sample}, {end}) is out of order")  # type: ignore[attr-defined]
+    for first, end in (("first_sample", "end_sample"), ("onset_sample", "offset_sample")):
+        if getattr(message, first, 0) > getattr(message, end, 1 << 62):
+            raise MalformedMessage(f"{first} is after {end}")
     if not 0 < getattr(message, "rate", 1) < 1 << 31:
         raise MalformedMessage("a rate out of range")
 
@@ -150,16 +164,3 @@ def _check_inside(name: str, values: Any) -> None:
             _check_inside(name, value)
         elif isinstance(value, msgspec.Struct):
             _check_inside(name, msgspec.structs.asdict(value))
-
-
-def _payload_bytes(message: Message) -> int:
-    if isinstance(message, AudioBlock):
-        if not 0 < message.channels <= 256:
-            raise MalformedMessage(f"{message.channels} channels")
-        samples = message.end_sample - message.first_sample
-        return samples * message.channels * (2 if message.dtype == "int16" else 4)
-    if isinstance(message, FeatureBlock):
-        return message.frames * message.dims * 4
-    if isinstance(message, ScoreBlock):
-        return len(message.spans) * message.classes * 4
-    return 0
