@@ -15,11 +15,13 @@ import numpy as np
 from ..stream.features.frontend import FrontEndSpec
 from .data.recordings import Recording
 
+WEIGHTS = {"room": 3, "speech": 3}  # of a kind of background among the others, which have 1: what is hardest
+
 
 class Augmentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How strongly training windows are changed. Probabilities 0..1, levels in dB."""
 
-    background_share: float = 0.15  # of a batch: windows in which nothing happens
+    background_share: float = 0.2  # of a batch: windows in which nothing happens
     gain_db: tuple[float, float] = (-30.0, 15.0)  # of a window with an event, against the recording
     background_gain_db: tuple[float, float] = (-50.0, 10.0)
     mixup: float = 0.5  # how often two classes are mixed (between-class learning, https://arxiv.org/abs/1711.10282)
@@ -55,7 +57,10 @@ class WindowMaker:
             raise ValueError("windows are mixed as powers in dB: the front end needs log 'db' and power 2")
         self._classes = [[event for event in events if event.label == label] for label in labels[:-1]]
         kinds = sorted({background.kind for background in backgrounds})
-        self._kinds = [[b for b in backgrounds if b.kind == kind] for kind in kinds]
+        self._kinds = [
+            [b for b in backgrounds if b.kind == kind] for kind in kinds for _ in range(WEIGHTS.get(kind, 1))
+        ]
+        self._present = [k for k, recordings in enumerate(self._classes) if recordings]
         self._labels = len(labels)
         self._amin = spec.amin
         self._frames = window_frames
@@ -65,7 +70,7 @@ class WindowMaker:
         """A batch: windows float32 [size, frames, mels] in dB and targets float32 [size, labels] that sum to 1."""
         rng, settings = np.random.default_rng(seed), self._settings
         empty = round(settings.background_share * size)
-        labels = np.concatenate((rng.integers(len(self._classes), size=size - empty), np.full(empty, -1)))
+        labels = np.concatenate((rng.choice(self._present, size - empty), np.full(empty, -1)))
         targets = np.eye(self._labels, dtype=np.float32)[labels]
 
         powers = np.stack([self._of(int(label), rng) for label in labels])
@@ -102,6 +107,8 @@ class WindowMaker:
     def _lay_under(self, powers: np.ndarray, levels: np.ndarray, rng: np.random.Generator) -> None:
         """In part of the windows, add a background at a random distance below the window's own level."""
         chosen = np.flatnonzero(rng.random(len(powers)) < self._settings.noise)
+        if not len(chosen):
+            return
         under = np.stack([self._of(-1, rng) for _ in chosen])
         below = rng.uniform(*self._settings.noise_below_db, len(chosen))
         powers[chosen] += under * from_db(np.maximum(levels[chosen] - below, -110) - level_db(under))

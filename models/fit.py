@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,13 @@ from ..stream.errors import EarwitnessError
 from .augment import WindowMaker
 from .recipes import Recipe
 
+Trained = TypeVar("Trained", bound=nn.Module)
+
 REPORT_EVERY = 250  # steps
 
 
 def fit(
-    network: nn.Module,
+    network: Trained,
     maker: WindowMaker,
     recipe: Recipe,
     seed: int,
@@ -29,8 +32,8 @@ def fit(
     judge: Callable[[nn.Module], str],
     say: Callable[[str], None],
     device: str = "cpu",
-) -> nn.Module:
-    """Train `network` and return the running mean of its weights, ready for use.
+) -> tuple[Trained, float]:
+    """Train `network`; return it with the running mean of its weights, ready for use, and the minutes that took.
 
     Every `REPORT_EVERY` steps the state is written to `checkpoint`; when that file exists and stems from the same
     recipe and seed, training goes on from there, to the same result.
@@ -52,8 +55,8 @@ def fit(
     parts: dict[str, Any] = {
         "network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule,
     }  # fmt: skip
-    step = _resume(parts, checkpoint, recipe, seed)
-    began, first, losses = time.monotonic(), step, []
+    step, seconds = _resume(parts, checkpoint, recipe, seed)
+    began, losses = time.monotonic() - seconds, []
     network.train()
     while step < recipe.steps:
         torch.manual_seed(seed * 1_000_003 + step)  # dropout: the same whether resumed or not
@@ -71,13 +74,13 @@ def fit(
         if not np.isfinite(losses[-1]):
             raise EarwitnessError(f"the loss is {losses[-1]} at step {step}: try a lower learning rate")
         if step % REPORT_EVERY == 0 or step == recipe.steps:
-            pace = (time.monotonic() - began) / (step - first)
+            seconds = time.monotonic() - began
             say(
                 f"step {step}/{recipe.steps} loss {np.mean(losses[-REPORT_EVERY:]):.3f} {judge(averaged)} "
-                f"{pace * 1000:.0f} ms a step, {pace * (recipe.steps - step) / 60:.0f} min left"
+                f"{seconds / step * 1000:.0f} ms a step, {seconds / step * (recipe.steps - step) / 60:.0f} min left"
             )
-            _save(parts, checkpoint, recipe, seed, step)
-    return averaged.cpu()
+            _save(parts, checkpoint, {"recipe": _identity(recipe), "seed": seed, "step": step, "seconds": seconds})
+    return averaged.cpu(), seconds / 60
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -101,20 +104,24 @@ def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
             mean.copy_(value)
 
 
-def _save(parts: dict[str, Any], checkpoint: Path, recipe: Recipe, seed: int, step: int) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
+def _identity(recipe: Recipe) -> str:
+    """What of a recipe decides the weights."""
+    return repr(msgspec.structs.replace(recipe, description="", licence=""))
+
+
+def _save(parts: dict[str, Any], checkpoint: Path, about: dict[str, Any]) -> None:
     temporary = checkpoint.with_suffix(".tmp")
-    torch.save(state | {"recipe": repr(recipe), "seed": seed, "step": step}, temporary)
+    torch.save({name: part.state_dict() for name, part in parts.items()} | about, temporary)
     os.replace(temporary, checkpoint)
 
 
-def _resume(parts: dict[str, Any], checkpoint: Path, recipe: Recipe, seed: int) -> int:
-    """Fill `parts` from the checkpoint, if there is one, and return the step to go on with."""
+def _resume(parts: dict[str, Any], checkpoint: Path, recipe: Recipe, seed: int) -> tuple[int, float]:
+    """Fill `parts` from the checkpoint, if there is one; return the steps done and the seconds they took."""
     if not checkpoint.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state["recipe"] != repr(recipe) or state["seed"] != seed:
+    if (state["recipe"], state["seed"]) != (_identity(recipe), seed):
         raise EarwitnessError(f"{checkpoint} is of another recipe or seed: remove it, or name another --out")
     for name, part in parts.items():
         part.load_state_dict(state[name])
-    return int(state["step"])
+    return int(state["step"]), float(state["seconds"])

@@ -60,7 +60,7 @@ RECIPES = {
             "and on speech under CC BY-SA 4.0: credits in CREDITS.txt",
             data="esc50",
             licences=FREE_LICENCES,
-            steps=14000,
+            steps=15000,
         ),
         Recipe(
             name="esc10-cnn",

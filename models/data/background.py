@@ -1,7 +1,7 @@
 """What a microphone hears when nothing happens: silence, synthesised noise and hum, speech, real rooms.
 
-Each recording has a kind, so that a report can say on which kind a network raises false alarms. One real room and one
-speaker are held out of training for that report.
+Each recording has a kind, so that a report can say on which kind a network raises false alarms. Of the real ones, one
+part is trained on, one is kept to choose thresholds by, and one room and one speaker are kept for the final report.
 """
 
 from __future__ import annotations
@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from .esc import read_audio
 from .root import data_folder
 
-HELD_OUT_ROOM = "exercise_bike"
-HELD_OUT_SPEAKER = "theo"
+Use = Literal["training", "choice", "test"]
+
+TEST_ROOM, TEST_SPEAKER = "exercise_bike", "theo"
+CHOICE_SPEAKER = "nicolas"
+CHOICE_PART = 0.25  # the end of each other room
+SPEEDS = (0.8, 1.0, 1.25)  # training recordings are played at these too: other voices, other machines
 
 
 @dataclass(frozen=True)
 class Background:
     """A recording of which no part is an event."""
 
-    kind: str  # "silence", "noise", "hum", "rumble", "speech", "room"
+    kind: str  # "silence", "noise", "hum", "air", "rumble", "speech", "room"
     name: str
     samples: np.ndarray  # float32 [samples], mono
 
@@ -62,32 +67,35 @@ def synthesised(seed: int, sr: int, count: int = 160, seconds: float = 4.0) -> I
             case 1:
                 tone = hum(rng, samples, sr)
                 yield Background("hum", f"{index}", 0.05 * (tone + 10 ** (rng.uniform(-30, 0) / 20) * floor))
-            case 2:  # a room: low rumble under a flatter hiss
+            case 2:  # an empty room: low rumble under a flatter hiss
                 rumble = coloured_noise(rng, samples, rng.uniform(6, 14))
-                yield Background("room", f"{index}", 0.05 * (rumble + 10 ** (rng.uniform(-35, -5) / 20) * floor))
+                yield Background("air", f"{index}", 0.05 * (rumble + 10 ** (rng.uniform(-35, -5) / 20) * floor))
             case _:  # wind in the far distance, traffic: noise that swells and ebbs within seconds
                 swell = np.interp(np.linspace(0, 8, samples), np.arange(9), rng.uniform(-9, 9, 9))
                 yield Background("rumble", f"{index}", (0.05 * floor * 10 ** (swell / 20)).astype(np.float32))
 
 
-def rooms(root: Path, sr: int, held_out: bool) -> Iterator[Background]:
-    """The real backgrounds under `root/backgrounds`: those trained on, or the one held out."""
+def rooms(root: Path, sr: int, use: Use) -> Iterator[Background]:
+    """The real backgrounds under `root/backgrounds`, or the parts of them for one use."""
     for path in sorted(data_folder(root, "backgrounds").glob("*.flac")):
-        if (path.stem == HELD_OUT_ROOM) == held_out:
-            yield Background("room", path.stem, read_audio(path, sr))
+        if (path.stem == TEST_ROOM) == (use == "test"):
+            samples = read_audio(path, sr)
+            cut = round(len(samples) * (1 - CHOICE_PART))
+            part = {"training": slice(cut), "choice": slice(cut, None), "test": slice(None)}[use]
+            yield from _at_speeds("room", path.stem, samples[part], use)
 
 
-def speech(root: Path, sr: int, held_out: bool, seed: int = 0) -> Iterator[Background]:
-    """Spoken digits, joined with short pauses to one recording a speaker: those trained on, or the one held out.
+def speech(root: Path, sr: int, use: Use, seed: int = 0) -> Iterator[Background]:
+    """Spoken digits, joined with short pauses to one recording a speaker, of the speakers for one use.
 
     The originals have a rate of 8 kHz. So that the missing band above 4 kHz does not become the mark of speech, faint
     noise is laid under them.
     """
     rng = np.random.default_rng(seed)
     folder = data_folder(root, "fsdd") / "recordings"
-    speakers = sorted({path.stem.split("_")[1] for path in folder.glob("*.wav")})
-    for speaker in speakers:
-        if (speaker == HELD_OUT_SPEAKER) != held_out:
+    for speaker in sorted({path.stem.split("_")[1] for path in folder.glob("*.wav")}):
+        uses: dict[str, Use] = {TEST_SPEAKER: "test", CHOICE_SPEAKER: "choice"}
+        if uses.get(speaker, "training") != use:
             continue
         parts: list[np.ndarray] = []
         for path in sorted(folder.glob(f"*_{speaker}_*.wav"))[::3]:
@@ -95,4 +103,17 @@ def speech(root: Path, sr: int, held_out: bool, seed: int = 0) -> Iterator[Backg
             parts += [word / max(float(np.abs(word).max()), 1e-4) * 0.3, np.zeros(int(rng.uniform(0, 0.4) * sr))]
         joined = np.concatenate(parts)
         floor = coloured_noise(rng, len(joined), 0.0) * 10 ** (-55 / 20)
-        yield Background("speech", speaker, (joined + floor).astype(np.float32))
+        yield from _at_speeds("speech", speaker, (joined + floor).astype(np.float32), use)
+
+
+def real(root: Path, sr: int, use: Use) -> list[Background]:
+    """Rooms and speech for one use."""
+    return [*rooms(root, sr, use), *speech(root, sr, use)]
+
+
+def _at_speeds(kind: str, name: str, samples: np.ndarray, use: Use) -> Iterator[Background]:
+    """The recording; for training also slower and faster, pitch and all."""
+    for speed in SPEEDS if use == "training" else (1.0,):
+        places = np.arange(0, len(samples) - 1, speed)
+        played = samples if speed == 1.0 else np.interp(places, np.arange(len(samples)), samples)
+        yield Background(kind, name, np.asarray(played, dtype=np.float32))

@@ -64,7 +64,8 @@ def read_clips(
 
 
 def split_by_recording(clips: Sequence[Clip], fold: int, part: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """Training and validation clips: of every class, about `part` of the recordings of `fold` go to validation.
+    """Training and validation clips: of every class, about `part` of the recordings of `fold`, and one
+    at least, go to validation.
 
     A recording never stands on both sides, whatever folds and classes its clips are in.
     """
@@ -75,7 +76,7 @@ def split_by_recording(clips: Sequence[Clip], fold: int, part: float, seed: int)
         recordings = sorted({clip.recording for clip in clips if clip.label == label and clip.fold == fold})
         taken = sum(clip.recording in held and clip.label == label and clip.fold == fold for clip in clips)
         for index in rng.permutation(len(recordings)):
-            if taken >= round(part * count):
+            if taken >= max(1, round(part * count)):
                 break
             held.add(recordings[index])
             taken += sum(

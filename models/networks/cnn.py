@@ -47,26 +47,28 @@ class Cnn(nn.Module):
 
     Args:
         classes: how many logits.
+        mels: bands of the front end.
         channels: of the first convolution and of each stage after it; each halves time and frequency.
         depth: blocks that follow the halving one in each stage.
         dropout: before the last layer, 0..1.
 
-    Shape: decibels [batch, frames, mels] -> logits [batch, classes]; any frames and mels of 16 or more.
+    Shape: decibels [batch, frames, mels] -> logits [batch, classes]; 16 frames or more.
     """
 
     def __init__(
         self,
         classes: int,
+        mels: int = 64,
         channels: Sequence[int] = (32, 64, 128, 256),
         depth: Sequence[int] = (1, 2, 2),
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [
-            nn.Conv2d(1, channels[0], 5, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(channels[0]),
-            nn.ReLU(),
-        ]
+        self.stem: nn.Module = nn.Conv2d(1, channels[0], 5, stride=2, padding=2, bias=False)
+        self.stem_norm: nn.Module = nn.BatchNorm2d(channels[0])
+        # A convolution does not know where it is, and a pitch is a place: this tells it.
+        self.pitch = nn.Parameter(0.1 * torch.randn(channels[0], 1, (mels + 1) // 2))
+        layers: list[nn.Module] = []
         for inputs, outputs, more in zip(channels, channels[1:], depth, strict=False):
             layers.append(SeparableBlock(inputs, outputs, stride=2))
             layers += [SeparableBlock(outputs, outputs, stride=1) for _ in range(more)]
@@ -77,7 +79,8 @@ class Cnn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = torch.maximum(x, x.amax((1, 2), keepdim=True) - RANGE_DB)
         level = x.mean((1, 2), keepdim=True)
-        maps = self.body(((x - level) / SCALE_DB).unsqueeze(1))
+        maps = self.stem_norm(self.stem(((x - level) / SCALE_DB).unsqueeze(1)))
+        maps = self.body(torch.relu(maps + self.pitch))
         summary = torch.cat([maps.mean((2, 3)), maps.amax((2, 3)), level.flatten(1) / 50.0], dim=1)
         logits: Tensor = self.head(self.dropout(summary))
         return logits
@@ -85,8 +88,8 @@ class Cnn(nn.Module):
     def folded(self) -> Cnn:
         """A copy for use, not for training: the norms are part of the convolutions, and it computes the same."""
         network = copy.deepcopy(self).eval()
-        network.body[0] = _fused(network.body[0], network.body[1])
-        network.body[1] = nn.Identity()
+        network.stem = _fused(network.stem, network.stem_norm)
+        network.stem_norm = nn.Identity()
         for layer in network.body:
             if isinstance(layer, SeparableBlock):
                 layer.fold()
@@ -94,10 +97,11 @@ class Cnn(nn.Module):
 
 
 def build(classes: int, **options: object) -> Cnn:
-    """The network with the options of a manifest: `channels`, `depth`, `dropout`."""
+    """The network with the options of a manifest: `mels`, `channels`, `depth`, `dropout`."""
     return Cnn(classes, **options)  # type: ignore[arg-type]
 
 
 def _fused(convolution: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
     return fuse_conv_bn_eval(convolution, norm)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from earwitness.models.bundle import Bundle, Input, Manifest, Network, Output, write_bundle
 from earwitness.stream.features.frontend import FrontEndSpec
 
@@ -50,3 +51,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def folder(made: Bundle, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may spoil."""
     return Path(shutil.copytree(made.path, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the data set `tones`; not to be changed."""
+    from .scene import write_data
+
+    return write_data(tmp_path_factory.mktemp("data") / "root")

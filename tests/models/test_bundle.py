@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from earwitness.models.bundle import MANIFEST, Bundle, bundle_names, find_bundle, to_toml, write_bundle
 from earwitness.stream.errors import EarwitnessError
 

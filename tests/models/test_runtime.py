@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+
 from earwitness.models.bundle import Bundle, Input, Network, Output, write_bundle
 from earwitness.models.runtime import (
     LARGEST_BATCH,
@@ -68,7 +69,7 @@ def test_auto_falls_back_to_the_cpu_and_cuda_says_what_is_missing(made: Bundle) 
     if why_no_cuda(made) is None:
         pytest.skip("there is a GPU here")
     assert open_runtime(made, "auto").device == "cpu"
-    with pytest.raises(EarwitnessError, match="device 'cuda': .*--device cpu"):
+    with pytest.raises(EarwitnessError, match=r"device 'cuda': .*--device cpu"):
         open_runtime(made, "cuda")
 
 

@@ -1,0 +1,237 @@
+"""Judge a bundle: clips of a data set, and backgrounds, through the front end, window rule and runtime that run live.
+
+python -m earwitness.models.evaluate --model esc50-cnn --data esc50 --folds 4 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..stream.errors import EarwitnessError, nearest
+from ..stream.features.frontend import clean, compute
+from ..stream.windowing import windows_of
+from .bundle import Bundle, find_bundle
+from .data.background import Background, real, synthesised
+from .data.esc import Clip, read_audio, read_clips
+from .data.root import data_folder, data_root
+from .runtime import Runtime, open_runtime
+
+Array = NDArray[np.float32]
+
+
+class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How the clips of one class fared."""
+
+    clips: int
+    correct: int
+    heard: int  # in how many some window's score reached the class's threshold
+    taken_for: dict[str, int]  # what the others were named
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a bundle names the clips of a data set.
+
+    A clip is named by the mean of its windows' scores, the background's left out. `heard` is the share of clips in
+    which some window reached the threshold of the right label, `misheard` of those in which one reached a wrong one's.
+    """
+
+    model: str
+    data: str
+    folds: list[int]
+    clips: int
+    skipped: int  # clips of classes that the model does not know
+    unreadable: list[str]
+    accuracy: float
+    window_accuracy: float
+    heard: float
+    misheard: float
+    ms_per_window: float  # scoring alone
+    classes: dict[str, ClassResult]
+
+
+class FalseAlarms(msgspec.Struct, frozen=True, kw_only=True):
+    """How often single windows of a background reach some threshold."""
+
+    windows: int
+    alarms: int
+    labels: dict[str, int]
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    data: str = "esc50",
+    root: Path | None = None,
+    folds: Collection[int] = (4,),
+    licences: Collection[str] | None = None,
+    device: str = "cpu",
+) -> Judgement:
+    """Name every clip of the chosen folds and licences.
+
+    Args:
+        data: folder of a data set laid out as ESC-50, under `root` (see `data_root`).
+
+    Raises:
+        EarwitnessError: no such data, or the model knows none of its classes.
+    """
+    clips = read_clips(data_folder(data_root(root), data), folds, licences)
+    labels = bundle.manifest.labels
+    known = [clip for clip in clips if clip.label in labels]
+    if not known:
+        raise EarwitnessError(
+            f"{bundle.manifest.name} knows none of the classes of {data}: {nearest(clips[0].label, labels)}"
+        )
+    runtime = open_runtime(bundle, device)
+    tally = _Tally(bundle)
+    unreadable = []
+    for clip in known:
+        try:
+            samples = read_audio(clip.path, bundle.manifest.front_end.sr)
+        except EarwitnessError as error:
+            unreadable.append(str(error))
+            continue
+        tally.add(clip, *_timed_scores(bundle, runtime, samples))
+    return Judgement(
+        model=bundle.tag,
+        data=data,
+        folds=sorted(folds),
+        skipped=len(clips) - len(known),
+        unreadable=unreadable,
+        **tally.figures(),
+    )
+
+
+def score_sound(bundle: Bundle, runtime: Runtime, samples: Array) -> Array:
+    """Scores [windows, labels] of one sound, mono at the front end's rate, just as they come live."""
+    return runtime.scores(_windows(bundle, samples))
+
+
+def false_alarms(bundle: Bundle, runtime: Runtime, backgrounds: Iterable[Background]) -> dict[str, FalseAlarms]:
+    """For each background, by kind and name: the windows in which some label reached its threshold."""
+    manifest = bundle.manifest
+    thresholds = np.array([manifest.thresholds.get(label, np.inf) for label in manifest.labels])
+    result: dict[str, FalseAlarms] = {}
+    for background in backgrounds:
+        over = score_sound(bundle, runtime, background.samples) >= thresholds
+        labels = Counter(manifest.labels[column] for column in np.nonzero(over)[1])
+        key = background.kind if background.kind not in ("room", "speech") else f"{background.kind} {background.name}"
+        before = result.get(key, FalseAlarms(windows=0, alarms=0, labels={}))
+        result[key] = FalseAlarms(
+            windows=before.windows + len(over),
+            alarms=before.alarms + int(over.any(axis=1).sum()),
+            labels=dict(Counter(before.labels) + labels),
+        )
+    return result
+
+
+def held_out_backgrounds(root: Path, sr: int, seed: int = 1000) -> list[Background]:
+    """Backgrounds that no training run of ours has heard: a room, a speaker, and noise from another seed."""
+    return [*real(root, sr, "test"), *synthesised(seed, sr, count=40)]
+
+
+class _Tally:
+    """Counts clip by clip."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self._labels, self._events = manifest.labels, np.array([x != manifest.background for x in manifest.labels])
+        self._thresholds = np.array([manifest.thresholds.get(label, np.inf) for label in manifest.labels])
+        self._named: dict[str, Counter[str]] = {}
+        self._heard: Counter[str] = Counter()
+        self._misheard = self._windows = self._windows_right = 0
+        self._seconds = 0.0
+
+    def add(self, clip: Clip, scores: Array, seconds: float) -> None:
+        right = self._labels.index(clip.label)
+        events: Array = np.where(self._events, scores, np.float32(-1))
+        named = self._labels[int(events.mean(axis=0).argmax())] if len(scores) else "nothing: too short"
+        self._named.setdefault(clip.label, Counter())[named] += 1
+        reached: Any = np.any(scores >= self._thresholds, axis=0)
+        self._heard[clip.label] += bool(reached[right])
+        self._misheard += bool(np.delete(reached, right).any())
+        self._windows += len(scores)
+        self._windows_right += int((events.argmax(axis=1) == right).sum()) if len(scores) else 0
+        self._seconds += seconds
+
+    def figures(self) -> dict[str, Any]:
+        classes = {
+            label: ClassResult(
+                clips=named.total(),
+                correct=named[label],
+                heard=self._heard[label],
+                taken_for={other: count for other, count in named.most_common() if other != label},
+            )
+            for label, named in sorted(self._named.items())
+        }
+        clips = sum(result.clips for result in classes.values())
+        return {
+            "clips": clips,
+            "accuracy": sum(result.correct for result in classes.values()) / max(clips, 1),
+            "window_accuracy": self._windows_right / max(self._windows, 1),
+            "heard": sum(result.heard for result in classes.values()) / max(clips, 1),
+            "misheard": self._misheard / max(clips, 1),
+            "ms_per_window": self._seconds * 1000 / max(self._windows, 1),
+            "classes": classes,
+        }
+
+
+def _windows(bundle: Bundle, samples: Array) -> Array:
+    manifest = bundle.manifest
+    frames = compute(manifest.front_end, clean(samples)[0])
+    return windows_of(frames, manifest.window_frames, manifest.hop_frames, manifest.front_end.silence)
+
+
+def _timed_scores(bundle: Bundle, runtime: Runtime, samples: Array) -> tuple[Array, float]:
+    windows = _windows(bundle, samples)
+    began = time.perf_counter()
+    scores = runtime.scores(windows)
+    return scores, time.perf_counter() - began
+
+
+def report(judgement: Judgement) -> str:
+    """The judgement for a person: the figures, then the classes, worst first."""
+    lines = [
+        f"{judgement.model} on {judgement.data}, folds {', '.join(map(str, judgement.folds))}: "
+        f"{judgement.accuracy:.3f} of {judgement.clips} clips named right by the mean of their windows",
+        f"single windows {judgement.window_accuracy:.3f}; heard at the thresholds {judgement.heard:.3f}, "
+        f"another label too {judgement.misheard:.3f}; {judgement.ms_per_window:.2f} ms a window",
+    ]
+    lines += [f"not readable: {line}" for line in judgement.unreadable]
+    for label, result in sorted(judgement.classes.items(), key=lambda item: item[1].correct / item[1].clips):
+        others = ", ".join(f"{other} {count}" for other, count in result.taken_for.items())
+        lines.append(f"  {label:18} {result.correct:3}/{result.clips:<3} heard {result.heard:3}   {others}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m earwitness.models.evaluate`; figures go to standard output."""
+    parser = argparse.ArgumentParser(description="Judge a bundle on the clips of a data set")
+    parser.add_argument("--model", default="esc50-cnn", help="a name in the box, or the path of a bundle")
+    parser.add_argument("--data", default="esc50", help="a data set laid out as ESC-50")
+    parser.add_argument("--root", type=Path, help="folder of the data sets")
+    parser.add_argument("--folds", type=int, nargs="+", default=[4])
+    parser.add_argument("--licences", nargs="+", help="only clips under these")
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        judgement = evaluate_bundle(
+            find_bundle(given.model), given.data, given.root, given.folds, given.licences, given.device
+        )
+    except EarwitnessError as error:
+        print(f"earwitness: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(msgspec.json.encode(judgement).decode() if given.json else report(judgement))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The whole way from recordings to a judged bundle, on tones."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("torch", reason="training needs torch (extra train)")
+
+from earwitness.models.augment import Augmentation
+from earwitness.models.bundle import Bundle, find_bundle
+from earwitness.models.data import background
+from earwitness.models.evaluate import evaluate_bundle, false_alarms, main, report
+from earwitness.models.recipes import RECIPES, Recipe, recipe_named
+from earwitness.models.runtime import open_runtime
+from earwitness.models.train import read_data, train_bundle
+from earwitness.stream.errors import EarwitnessError
+
+RECIPE = Recipe(
+    name="tones-cnn",
+    description="three tones",
+    licence="CC0",
+    data="tones",
+    licences=("CC0",),
+    window_frames=48,
+    hop_frames=12,
+    channels=(8, 16),
+    depth=(1,),
+    dropout=0.0,
+    augmentation=Augmentation(mixup=0.2),
+    steps=400,
+    batch=24,
+    learning_rate=0.01,
+    averaging=0.9,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        few = functools.partial(background.synthesised, seconds=2.0)
+        patch.setattr(background, "synthesised", lambda seed, sr, count=12: few(seed, sr, min(count, 12)))
+        bundle = train_bundle(RECIPE, tmp_path_factory.mktemp("out"), tones, seed=1, threads=1, say=lines.append)
+    assert any("ONNX Runtime differs from torch" in line for line in lines)
+    return bundle
+
+
+def test_training_hears_the_tones_of_a_fold_it_never_saw(trained: Bundle) -> None:
+    assert trained.manifest.scores["fold4_clip_accuracy"] >= 0.8  # chance: 0.33
+
+
+def test_the_bundle_says_how_it_was_made_and_nothing_else_is_left(trained: Bundle) -> None:
+    assert trained.path.name == "tones-cnn"
+    assert list(trained.path.parent.iterdir()) == [trained.path]
+    manifest = find_bundle(trained.path).manifest
+    assert manifest.training is not None
+    assert manifest.training.command == "earwitness train --bundle tones-cnn --seed 1 --threads 1 --steps 400"
+    assert manifest.training.folds == [1, 2, 3]
+    assert manifest.labels == ["high", "low", "middle", "background"]
+    credits = trained.contents["CREDITS.txt"].decode()
+    assert "[CC0]" in credits
+    assert "CC-BY-NC" not in credits
+    assert "[4-" not in credits
+
+
+def test_evaluation_gives_what_the_manifest_says(trained: Bundle, tones: Path) -> None:
+    judgement = evaluate_bundle(trained, "tones", tones, (4,))
+    assert judgement.accuracy == pytest.approx(trained.manifest.scores["fold4_clip_accuracy"], abs=1e-4)
+    assert judgement.clips == 6
+    assert sum(result.correct for result in judgement.classes.values()) == round(judgement.accuracy * 6)
+    assert msgspec.json.decode(msgspec.json.encode(judgement), type=type(judgement)) == judgement
+    assert "folds 4" in report(judgement)
+
+
+def test_a_broken_clip_is_reported_and_not_the_end(trained: Bundle, tmp_path: Path) -> None:
+    from .scene import write_data
+
+    root = write_data(tmp_path / "data", clips_per_fold=1)
+    broken = next((root / "tones" / "audio").glob("4-*-0.wav"))
+    broken.write_bytes(b"not a sound")
+    soundfile.write(next((root / "tones" / "audio").glob("4-*-1.wav")), np.zeros(10), 16000)  # shorter than a frame
+    judgement = evaluate_bundle(trained, "tones", root, (4,))
+    assert judgement.clips == 2
+    (line,) = judgement.unreadable
+    assert broken.name in line
+
+
+def test_a_model_of_other_classes_cannot_be_judged(made: Bundle, trained: Bundle, tones: Path) -> None:
+    assert evaluate_bundle(made, "tones", tones, (4,)).skipped == 2  # it knows no `middle`
+    with pytest.raises(EarwitnessError, match="no data set 'esc50'"):
+        evaluate_bundle(trained, "esc50", tones, (4,))
+
+
+def test_false_alarms_are_counted_by_kind(trained: Bundle) -> None:
+    time = np.arange(32000) / 16000
+    tone = background.Background("noise", "tone", (0.3 * np.sin(2 * np.pi * 4000 * time)).astype(np.float32))
+    silence = background.Background("silence", "none", np.zeros(32000, np.float32))
+    alarms = false_alarms(trained, open_runtime(trained, "cpu"), [silence, silence, tone])
+    assert alarms["silence"].alarms == 0
+    assert alarms["silence"].windows == 2 * alarms["noise"].windows
+    assert alarms["noise"].labels.get("high", 0) > 0
+
+
+def test_evaluate_prints_json(trained: Bundle, tones: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--model", str(trained.path), "--data", "tones", "--root", str(tones), "--json"])
+    assert msgspec.json.decode(capsys.readouterr().out)["model"] == trained.tag
+
+
+def test_evaluate_refuses_a_misspelt_model_with_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--model", "nothing-like-it"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_recipes_are_found_by_name() -> None:
+    assert set(RECIPES) >= {"esc50-cnn", "esc10-cnn"}
+    with pytest.raises(EarwitnessError, match="did you mean 'esc50-cnn'"):
+        recipe_named("esc50-cn")
+
+
+@pytest.mark.data
+def test_the_default_model_learns_from_free_clips_alone(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earwitness.models.data.recordings.of_clips", lambda *_: [])
+    monkeypatch.setattr("earwitness.models.data.recordings.of_backgrounds", lambda *_: [])
+    monkeypatch.setattr(background, "synthesised", lambda *_, **__: [])
+    monkeypatch.setattr(background, "real", lambda *_: [])
+    data = read_data(recipe_named("esc50-cnn"), data_root, lambda line: None)
+    used = data.training + data.validation
+    assert {clip.licence for clip in used} == {"CC0", "CC-BY"}
+    assert {clip.fold for clip in used} == {1, 2, 3}
+    assert len({clip.label for clip in data.training}) == 50
