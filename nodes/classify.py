@@ -95,12 +95,12 @@ class ClassifyNode(Node):
             self.counts["foreign_features"] += 1
             return
         before = self._ledger.position(block.stream, block.epoch)
+        stream = self._stream(block.stream, block.epoch, block.rate)
         hole = self._ledger.receive(block.stream, block.epoch, block.first_sample, block.end_sample, block.rate)
         if hole:
             self._interrupt(block.stream, block.epoch, block.rate, hole, self.name)
         elif block.end_sample < before:
             return  # accounted for already
-        stream = self._stream(block.stream, block.epoch, block.rate)
         if stream.segment_sample != block.segment_sample:
             self._finish_segment(stream)
             self._begin_segment(stream, block.segment_sample)
