@@ -98,7 +98,7 @@ def picture(
 ) -> list[Text]:
     """Exactly `height` lines of at most `width` cells. `foot`: the footer, made earlier."""
     foot = footer(board, width, now) if foot is None else foot
-    foot = foot[: 3 if height >= 14 else 1 if height >= 6 else 0]
+    foot = foot[: 4 if height >= 20 else 3 if height >= 14 else 1 if height >= 6 else 0]
     alarms = _alarm_lines(board, width, 3 if height >= 16 else 1)
     room = height - 1 - len(foot) - len(alarms)
     with_events = room >= 6
@@ -222,7 +222,8 @@ def _event_lines(board: Board, width: int, room: int) -> list[Text]:
         return []
     views = list(board.events.values())
     total = len(views) + board.earlier_events
-    lines = [Text(fit(f" {total} event" + ("s" if total != 1 else "") + " · UTC " + "─" * width, width), DIM)]
+    heading = f" {total} event{'' if total == 1 else 's'} · UTC "
+    lines = [Text(heading.ljust(width, "─")[:width], DIM)]
     show_stream = len(board.streams) != 1 and width >= 50
     for view in reversed(views[-(room - 1) :]):
         message = view.message
@@ -251,25 +252,38 @@ def _alarm_lines(board: Board, width: int, room: int) -> list[Text]:
 
 
 def footer(board: Board, width: int, now: float) -> list[Text]:
-    """The ledger, the delays by stage, and the nodes, in a line each."""
+    """The ledger and the delays by stage in a line each, the nodes (MB and share of a core) in one or two."""
     heard_s, lost = heard_and_lost(board.ledger())
     ledger = f" ledger  {duration_text(heard_s)} of sound"
     ledger += ", lost " + (", ".join(f"{duration_text(lost_s)} ({cause})" for cause, lost_s in lost.items()) or "none")
     delays = " · ".join(f"{stage} {p50:.0f}/{p99:.0f}" for stage, (p50, p99) in board.delays().items())
     views = sorted(board.nodes.items())
-    nodes = f" nodes   {sum(node.health.rss_bytes for _, node in views) / 1e6:.0f} MB"
-    nodes += f" {sum(node.cpu_share for _, node in views):.0%}: "
-    nodes += ", ".join(
+    memory_mb, share = sum(node.health.rss_bytes for _, node in views) / 1e6, sum(node.cpu_share for _, node in views)
+    each = [
         f"{name} {node.health.rss_bytes / 1e6:.0f} {node.cpu_share:.0%}"
         if now - node.seen_at < SILENT_NODE_S
         else f"{name} silent {now - node.seen_at:.0f} s"
         for name, node in views
-    )
+    ]
+    silent = any(now - node.seen_at >= SILENT_NODE_S for _, node in views)
     return [
         Text(fit(ledger, width), WARN if lost else DIM),
         Text(fit(f" delays  ms, p50/p99: {delays or '–'}", width), DIM),
-        Text(fit(nodes, width), WARN if any(now - node.seen_at >= SILENT_NODE_S for _, node in views) else DIM),
+        *(
+            Text(fit(line, width), WARN if silent else DIM)
+            for line in _wrapped(f" nodes   {memory_mb:.0f} MB {share:.0%}:", each, width)[:2]
+        ),
     ]
+
+
+def _wrapped(head: str, parts: list[str], width: int) -> list[str]:
+    """The parts behind the head, in as many lines as they take."""
+    lines = [head]
+    for part in parts:
+        if len(lines[-1]) + 2 + len(part) > width and len(lines[-1]) > 9:
+            lines.append(" " * 8)
+        lines[-1] += " " + part + ("," if part is not parts[-1] else "")
+    return lines
 
 
 # ---- tables that stay ------------------------------------------------------------------------------------------------
