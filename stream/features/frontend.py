@@ -155,8 +155,8 @@ def clean(samples: Samples) -> tuple[Samples, int]:
     """
     flat = samples.reshape(-1)
     with np.errstate(all="ignore"):
-        # One pass settles the usual case: the energy is finite and small only if every sample is.
-        if float(np.dot(flat, flat)) < LOUDEST * LOUDEST:
+        # One pass settles the usual case: the energy is finite and small only if every sample is (half: it is rounded).
+        if float(np.dot(flat, flat)) < LOUDEST * LOUDEST / 2:
             return samples, 0
         bad = ~(np.abs(samples) < LOUDEST)
     count = int(np.count_nonzero(bad))
