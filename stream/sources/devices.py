@@ -191,7 +191,7 @@ def check_portaudio() -> None:
 
 
 def import_sounddevice() -> ModuleType:
-    """sounddevice, silent. Raises EarwitnessError with the command that mends what is missing."""
+    """sounddevice, silent; no stream may be open. Raises EarwitnessError with the command that mends what is missing."""
     _silence_alsa()
     os.environ.setdefault("JACK_NO_START_SERVER", "1")  # PortAudio asks for JACK; nobody wants it started for that
     try:
@@ -200,6 +200,7 @@ def import_sounddevice() -> ModuleType:
         raise EarwitnessError(_NO_SOUNDDEVICE) from None
     except OSError as error:
         raise EarwitnessError(f"a microphone needs PortAudio: {INSTALL_PORTAUDIO} ({error})") from None
+    _forget_what_was_probed()
     module: ModuleType = sounddevice
     return module
 
@@ -208,6 +209,7 @@ def refresh(sd: ModuleType) -> None:
     """Lets PortAudio look for devices again, which it does only when it begins. No stream may be open."""
     sd._terminate()
     sd._initialize()
+    _forget_what_was_probed()
 
 
 def silence_portaudio() -> None:
@@ -243,14 +245,25 @@ def _name_and_alsa(name: str) -> tuple[str, tuple[int, int] | None]:
     return name[: found.start()], (int(found[1]), int(found[2]))
 
 
+def _forget_what_was_probed() -> None:
+    """PortAudio tries every device that ALSA knows, encoders too: their libraries, 10 MB of them, go again."""
+    alsa = _alsa()
+    if alsa is not None:
+        alsa.snd_config_update_free_global()
+
+
+def _alsa() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("libasound.so.2") if sys.platform == "linux" else None
+    except OSError:
+        return None
+
+
 def _silence_alsa() -> None:
     """ALSA writes a page to standard error about every device that it tried and did not find."""
     global _alsa_handler
-    if _alsa_handler is not None:
-        return
-    try:
-        alsa = ctypes.CDLL("libasound.so.2")
-    except OSError:
+    alsa = _alsa()
+    if _alsa_handler is not None or alsa is None:
         return
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
     _alsa_handler = kind(lambda *_: None)
