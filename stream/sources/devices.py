@@ -191,7 +191,7 @@ def check_portaudio() -> None:
 
 
 def import_sounddevice() -> ModuleType:
-    """sounddevice, silent; no stream may be open. Raises EarwitnessError with the command that mends what is missing."""
+    """sounddevice, silent; no stream may be open. Raises EarwitnessError that names the command that mends it."""
     _silence_alsa()
     os.environ.setdefault("JACK_NO_START_SERVER", "1")  # PortAudio asks for JACK; nobody wants it started for that
     try:
