@@ -1,7 +1,8 @@
 """The measurements of docs/benchmarks.md, taken as a user would: the program is started, and its messages are timed.
 
-    earwitness bench                                  all of them, about ten minutes
-    earwitness bench --quick                          a look, about one minute
+    earwitness bench                                  all but the last of them, about ten minutes
+    earwitness bench --quick                          a look, about two minutes
+    earwitness bench --minutes 20                     also whether memory grows, over so long
     earwitness bench --page docs/benchmarks.md        and writes the tables there
 
 Delay is told by stage. A window cannot be scored before its last sample has sounded; what is added to that:
@@ -26,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -43,6 +44,14 @@ STREAMS = (8, 16, 32, 48, 64, 80, 96, 128)
 LATE_S = 1.0  # real-time streams whose scores come later than this are more than the machine can hold
 
 
+class Load(NamedTuple):
+    """What a node took, at one time."""
+
+    at_s: float  # since the start of the run
+    rss_bytes: int
+    cpu_s: float  # of its life
+
+
 @dataclass
 class Watched:
     """What one run of the program showed to a subscriber, and what it told at its end."""
@@ -53,8 +62,16 @@ class Watched:
     lines: list[dict[str, Any]] = field(default_factory=list)
     delays_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     flow_s: float = 0.0  # from the first scores to the last
-    rss_bytes: dict[str, int] = field(default_factory=dict)  # by node, the largest
-    cpu_s: dict[str, float] = field(default_factory=dict)  # by node
+    nodes: dict[str, list[Load]] = field(default_factory=lambda: defaultdict(list))
+
+    def memory_mb(self, node: str, from_s: float = 0.0, to_s: float = float("inf")) -> float:
+        """The most that a node held, between two times since the start of the run."""
+        return max((load.rss_bytes for load in self.nodes[node] if from_s <= load.at_s < to_s), default=0) / 1e6
+
+    def cpu_percent(self, node: str) -> float:
+        """Of one core, from the first that is known of the node to the last; its start is not in it."""
+        first, last = self.nodes[node][0], self.nodes[node][-1]
+        return 100 * (last.cpu_s - first.cpu_s) / max(last.at_s - first.at_s, 1e-9)
 
     def lost(self) -> int:
         """Samples that any place of the ledger names as lost."""
@@ -68,8 +85,8 @@ class Watched:
         return [line for line in self.lines if line["event"] == "ledger"]
 
 
-def bench(quick: bool, tell: Callable[[str], None]) -> list[str]:
-    """Takes all measurements, tells each as it is there, and returns the page's lines."""
+def bench(tell: Callable[[str], None], quick: bool = False, minutes: float = 0.0) -> list[str]:
+    """Takes all measurements, tells each line as it is there, and returns the page's lines."""
     page: list[str] = []
 
     def add(lines: Iterable[str]) -> None:
@@ -82,13 +99,15 @@ def bench(quick: bool, tell: Callable[[str], None]) -> list[str]:
         add(delay_lines(Path(folder), 60.0 if quick else 255.0))
         add(speed_lines(Path(folder), 300.0 if quick else 1800.0))
         add(streams_lines(Path(folder), STREAMS[:3] if quick else STREAMS, 10.0 if quick else 30.0))
+        if minutes:
+            add(growth_lines(Path(folder), 60 * minutes))
     return page
 
 
 def delay_lines(folder: Path, duration_s: float) -> Iterator[str]:
     """One real-time stream: delay by stage, memory and CPU by node."""
     sound = write_sound(folder / "delay.wav", duration_s)
-    watched = watch(["--source", f"one={sound}", "--no-clips"])
+    watched = watch(["--source", f"one={sound}"])
     windows = len(watched.delays_ms["all"])
     yield f"## Delay, one real-time stream, {windows} windows"
     yield from ("", "| stage | p50, ms | p99, ms |", "| --- | --- | --- |")
@@ -97,11 +116,10 @@ def delay_lines(folder: Path, duration_s: float) -> Iterator[str]:
         yield f"| {stage} | {p50:.1f} | {p99:.1f} |"
     yield from ("", f"## Memory and CPU, the same run ({duration_s:.0f} s)", "")
     yield from ("| node | resident, MB | CPU, % of one core |", "| --- | --- | --- |")
-    for node in watched.rss_bytes:
-        yield f"| {node} | {watched.rss_bytes[node] / 1e6:.0f} | {100 * watched.cpu_s[node] / watched.wall_s:.1f} |"
-    rss, cpu_s = sum(watched.rss_bytes.values()), sum(watched.cpu_s.values())
-    yield f"| all nodes | {rss / 1e6:.0f} | {100 * cpu_s / watched.wall_s:.1f} |"
-    yield ""
+    for node in watched.nodes:
+        yield f"| {node} | {watched.memory_mb(node):.0f} | {watched.cpu_percent(node):.1f} |"
+    memory_mb, cpu = sum(map(watched.memory_mb, watched.nodes)), sum(map(watched.cpu_percent, watched.nodes))
+    yield from (f"| all | {memory_mb:.0f} | {cpu:.1f} |", "")
 
 
 def speed_lines(folder: Path, duration_s: float) -> Iterator[str]:
@@ -124,11 +142,25 @@ def streams_lines(folder: Path, numbers: Iterable[int], duration_s: float) -> It
         sources = [word for index in range(number) for word in ("--source", f"s{index}={sound}")]
         watched = watch([*sources, "--no-clips"])
         p50, p99 = np.percentile(watched.delays_ms["all"], (50, 99))
-        cpu = 100 * sum(watched.cpu_s.values()) / watched.wall_s
+        cpu = sum(map(watched.cpu_percent, watched.nodes))
         yield f"| {number} | {p50:.0f} | {p99:.0f} | {cpu:.0f} | {watched.lost()} |"
         if watched.lost() or p99 > 1000 * LATE_S:
             break
     yield ""
+
+
+def growth_lines(folder: Path, duration_s: float) -> Iterator[str]:
+    """Four real-time streams: what each node holds after a tenth of the time, and at the end."""
+    sound = write_sound(folder / "growth.wav", duration_s)
+    sources = [word for index in range(4) for word in ("--source", f"s{index}={sound}")]
+    watched = watch(sources)
+    early, late = 0.1 * duration_s, 0.9 * duration_s
+    yield f"## Memory over {duration_s / 60:.0f} minutes, four real-time streams"
+    yield from ("", "| node | after a tenth, MB | at the end, MB |", "| --- | --- | --- |")
+    for node in watched.nodes:
+        begin_mb, end_mb = watched.memory_mb(node, 0.5 * early, early), watched.memory_mb(node, late)
+        yield f"| {node} | {begin_mb:.1f} | {end_mb:.1f} |"
+    yield from ("", f"{watched.samples()} samples, {watched.lost()} lost.", "")
 
 
 def watch(arguments: list[str]) -> Watched:
@@ -163,8 +195,11 @@ def watch(arguments: list[str]) -> Watched:
 
 
 def _listen(subscriber: ZmqSubscriber, process: subprocess.Popen[bytes], watched: Watched) -> None:
+    begun = time.monotonic()
     first = last = 0.0
     while process.poll() is None:
+        if supervisor := _supervisor(process.pid, time.monotonic() - begun):
+            watched.nodes["supervisor"].append(supervisor)
         for envelope in subscriber.receive(0.2):
             match envelope.message:
                 case ScoreBlock() as scores:
@@ -172,9 +207,19 @@ def _listen(subscriber: ZmqSubscriber, process: subprocess.Popen[bytes], watched
                     first = first or last
                     _note_delays(scores, time.time_ns(), watched.delays_ms)
                 case Health() as health:
-                    watched.rss_bytes[health.node] = max(health.rss_bytes, watched.rss_bytes.get(health.node, 0))
-                    watched.cpu_s[health.node] = health.cpu_s
+                    load = Load(time.monotonic() - begun, health.rss_bytes, health.cpu_s)
+                    watched.nodes[health.node].append(load)
     watched.flow_s = last - first
+
+
+def _supervisor(pid: int, at_s: float) -> Load | None:
+    """The supervisor sends no health; Linux tells of it. None where it does not."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except (OSError, IndexError):
+        return None
+    return Load(at_s, pages * os.sysconf("SC_PAGE_SIZE"), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
 
 
 def _note_delays(scores: ScoreBlock, now_ns: int, delays_ms: dict[str, list[float]]) -> None:
