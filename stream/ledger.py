@@ -129,18 +129,35 @@ class Ledger:
             total.ended = True
 
 
-def unbalanced(rows: Iterable[LedgerRow]) -> list[str]:
-    """What does not add up: one line for each row whose received + lost is not its position, or that never ended."""
+def unbalanced(rows: Iterable[LedgerRow], places: Iterable[str] = ()) -> list[str]:
+    """What does not add up once a run is over: one line for each fault, none when every sample is accounted for.
+
+    Each row's received + lost has to be its position, none negative, and its epoch ended. All of `places`, and all
+    that any row names, have to have each epoch exactly once, of one length and rate.
+    """
     problems = []
-    totals: dict[tuple[str, int], dict[str, int]] = {}
+    everywhere = set(places)
+    epochs: dict[tuple[str, int], dict[str, LedgerRow]] = {}
     for row in rows:
         name = f"{row.stream} epoch {row.epoch} at {row.place}"
-        if row.received + sum(row.lost.values()) != row.next_sample:
-            problems.append(f"{name}: {row.received} received + {sum(row.lost.values())} lost != {row.next_sample}")
+        lost = sum(row.lost.values())
+        if row.received + lost != row.next_sample:
+            problems.append(f"{name}: {row.received} received + {lost} lost != {row.next_sample}")
+        if row.received < 0 or any(count < 0 for count in row.lost.values()):
+            problems.append(f"{name}: a negative count, {row.received} received, lost {row.lost}")
         if not row.ended:
             problems.append(f"{name}: stops at sample {row.next_sample} without an end")
-        totals.setdefault((row.stream, row.epoch), {})[row.place] = row.next_sample
-    for (stream, epoch), places in totals.items():
-        if epoch and len(set(places.values())) > 1:
-            problems.append(f"{stream} epoch {epoch}: the places disagree about its length: {places}")
+        there = epochs.setdefault((row.stream, row.epoch), {})
+        if row.place in there:
+            problems.append(f"{name}: accounted for twice")
+        there[row.place] = row
+        everywhere.add(row.place)
+    for (stream, epoch), there in epochs.items():
+        lengths = {place: row.next_sample for place, row in there.items()}
+        rates = {place: row.rate for place, row in there.items()}
+        if len(set(lengths.values())) > 1:
+            problems.append(f"{stream} epoch {epoch}: the places disagree about its length: {lengths}")
+        if len(set(rates.values())) > 1:
+            problems.append(f"{stream} epoch {epoch}: the places disagree about its rate: {rates}")
+        problems += [f"{stream} epoch {epoch}: unknown at {place}" for place in sorted(everywhere - there.keys())]
     return problems

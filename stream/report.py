@@ -135,8 +135,10 @@ def ledger_lines(rows: Iterable[LedgerRow], as_json: bool) -> tuple[list[str], b
     """
     lines: list[str] = []
     balanced = True
+    rows = tuple(rows)
+    everywhere = {row.place for row in rows}
     for (stream, epoch), places in _by_epoch(rows).items():
-        problems = unbalanced(places)
+        problems = unbalanced(places, everywhere)
         balanced = balanced and not problems
         samples, rate = max(row.next_sample for row in places), places[0].rate
         line: Line = {
