@@ -4,7 +4,7 @@ How clips are cut is in `stream/clip_cutter.py`, how they are written in `stream
 around it: a file read at full speed is held back, so that it stays within what is remembered ahead of the models and of
 the disk; a live source cannot be held back, and a clip that its ring is about to overwrite is cut with what is there.
 
-The memory is history_s * rate * channels * bytes a sample for each stream (45 s of 48 kHz stereo in 16 bits: 8.6 MB),
+The memory is history_s * rate * channels * bytes a sample for each stream (40 s of 48 kHz stereo in 16 bits: 7.7 MB),
 and `clip_writer.QUEUE_BYTES` for what waits to be written.
 """
 

@@ -24,7 +24,7 @@ from .clips import ClipRecord, RecorderSettings
 from .errors import EarwitnessError
 from .flac import encode_sound
 
-QUEUE_BYTES = 16_000_000  # of samples; one clip is taken whatever its size
+QUEUE_BYTES = 12_000_000  # of samples; one clip is taken whatever its size
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
 _PRUNE_EVERY_S = 3600.0

@@ -37,7 +37,7 @@ class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     pre_roll_s: float = 1.0
     post_roll_s: float = 1.0
     max_clip_s: float = 30.0
-    history_s: float = 45.0
+    history_s: float = 40.0
     keep: dict[str, Keep] = {}  # by label; "*" stands for every label that has no line of its own
     quota_bytes: int = 10_000_000_000
     max_age_days: float | None = None  # None: for ever
