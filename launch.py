@@ -83,8 +83,7 @@ def run(
     # Lines of a log would disturb what the monitor draws; it shows the alarms itself.
     outcome = supervise(settings, (lambda line: None) if style == "screen" else _log)
     lines, balanced = ledger_lines(outcome.ledger, as_json=style == "json")
-    for line in lines:
-        print(line)
+    _print_while_read(lines)
     if outcome.reason:
         _log(outcome.reason)
     if not balanced and not outcome.code:
@@ -101,8 +100,16 @@ def main() -> None:
     except EarwitnessError as error:
         _log(str(error))
         sys.exit(2)
+
+
+def _print_while_read(lines: list[str]) -> None:
+    """Prints lines; when nobody reads any more, as behind `| head`, the rest is nobody's loss."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.exit(0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
 
 
 def _settings(path: Path | None, options: dict[str, Any]) -> Any:
@@ -182,7 +189,12 @@ def _log(line: str) -> None:
     print(f"earwitness: {line}", file=sys.stderr, flush=True)
 
 
-if __name__ == "__main__":
+def _hand_over() -> None:
+    """As a script this file is a second module of the same name: the one in the package does the work."""
     from earwitness.launch import main as packaged_main
 
     packaged_main()
+
+
+if __name__ == "__main__":
+    _hand_over()

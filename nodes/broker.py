@@ -24,6 +24,8 @@ from ..stream.messages import CHANNELS
 from ..stream.wire import belongs
 from .node import Job, Node, run_node
 
+CALM_S = 10.0  # an alarm about a count is over when it has stood still for so long
+
 
 class Broker:
     """The sockets of all channels, served by one loop that never blocks on one of them.
@@ -218,11 +220,27 @@ class BrokerNode(Node):
         # A file can be held back for ever; a microphone cannot, and its ring must outlast the patience.
         patience_s = None if config.pace == "max" else config.ring_s / 3
         self._broker = Broker(config.bus.address, keys, patience_s)
+        self._seen: dict[str, tuple[int, float]] = {}  # counts that raise an alarm: the last one, and since when
 
     def tick(self) -> float:
         self._broker.serve(0.05)
-        self.counts.update({name: count - self.counts[name] for name, count in self._broker.counts.items()})
+        for name, count in self._broker.counts.items():
+            self.counts[name] = count
+        refused = self.counts["denied"] + self.counts["handshake_failed"]
+        self._watch("refused-client", refused, "somebody without the right keys tries to join", "nobody does any more")
+        forced = sum(count for name, count in self.counts.items() if name.startswith("forced_"))
+        self._watch("stuck-subscriber", forced, "a subscriber does not read: it loses messages", "it reads again")
         return 0.0
+
+    def _watch(self, name: str, count: int, raised: str, cleared: str) -> None:
+        """Raises an alarm when a count grows, and clears it when it has stood still for a while."""
+        now = time.monotonic()
+        last, since = self._seen.get(name, (0, now))
+        if count > last:
+            self._seen[name] = (count, now)
+            self.alarm(name, raised)
+        elif now - since > CALM_S:
+            self.clear_alarm(name, cleared)
 
     def finish(self) -> None:
         deadline = time.monotonic() + 1.0
