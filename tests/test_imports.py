@@ -95,12 +95,12 @@ def _within(name: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _imports(path: Path) -> Iterator[tuple[str, int]]:
-    """(absolute name, depth) of what a file imports at run time; depth 0 is outside of functions."""
+    """(absolute name, depth) of what a file imports when it is imported or used; depth 0 is outside of functions."""
     package = _module(path).split(".") if path.name == "__init__.py" else _module(path).split(".")[:-1]
     todo: list[tuple[ast.AST, int]] = [(ast.parse(path.read_text(), str(path)), 0)]
     while todo:
         node, depth = todo.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and {"TYPE_CHECKING", "__name__"} & {ast.unparse(n) for n in ast.walk(node.test)}:
             continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, depth) for alias in node.names)
