@@ -17,11 +17,12 @@ from .source import Chunk, Format, SourceSpec, check_channel
 RATE = 44_100  # Hz
 DEFAULT_SEED = 7
 LABELS = (
-    "car_horn", "rain", "glass_breaking", "chirping_birds", "thunderstorm", "clock_alarm", "sea_waves", "crickets",
+    "church_bells", "clapping", "clock_alarm", "door_wood_knock", "crickets", "chirping_birds", "glass_breaking",
+    "clock_tick",
 )  # fmt: skip
 _FIRST_ONSET_S = 1.0
-_PAUSE_S = 1.4
-_LONGEST_S = 3.0
+_PAUSE_S = 1.2
+_LONGEST_S = 2.6
 _LEVEL_DB = -20.0  # RMS of each sound's loudest part
 _PEAK_DB = -1.0
 _ROOM_DB = -66.0
