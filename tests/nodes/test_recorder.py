@@ -22,6 +22,7 @@ from earwitness.nodes import recorder as recorder_module
 from earwitness.nodes.node import Job
 from earwitness.nodes.recorder import RecorderNode
 from earwitness.stream import clip_library, clip_writer
+from earwitness.stream.bus import ZmqBus
 from earwitness.stream.clip_library import ClipLibrary
 from earwitness.stream.clips import ClipRecord, Keep, RecorderSettings
 from earwitness.stream.config import Config
@@ -461,6 +462,35 @@ def test_with_a_disk_that_hangs_live_clips_are_lost_counted_and_told_and_hearing
     hangs.set()
     b.until(lambda: len(b.bus.of(ClipSaved)) + lost == 22)
     assert b.alarms()[-1] == ("clip-missing", "cleared")
+
+
+def test_a_channel_that_is_held_holds_back_its_publisher_while_the_others_are_read(
+    tmp_path: Path, serve: Callable[..., Any], eventually: Callable[..., None]
+) -> None:
+    address = f"ipc://{tmp_path}"
+    block = AudioBlock(stream="s", epoch=1, first_sample=0, end_sample=5_000, rate=RATE, channels=1, dtype="int16",
+                       utc_ns=0, utc_error_ns=0, heard_ns=0)  # fmt: skip
+    over = Ended(stream="s", epoch=1, end_sample=0, rate=RATE, reason="test", final=True)
+    with serve(address):
+        bus = ZmqBus(address)
+        subscriber, publisher = bus.subscriber(["audio/", "scores/"]), bus.publisher()
+        assert subscriber.synchronise()
+        subscriber.hold({"audio"})
+        eventually(lambda: publisher.heard("audio/s") and publisher.heard("scores/m/s"))
+        sent = 0
+        full_since = time.monotonic()
+        while time.monotonic() - full_since < 0.3:
+            if publisher.send("audio/s", block, bytes(10_000)):
+                sent, full_since = sent + 1, time.monotonic()
+        assert publisher.send("scores/m/s", over, wait=True)
+        received: list[str] = []
+        eventually(lambda: received.extend(e.topic for e in subscriber.receive(0.1)) or received)
+        assert received == ["scores/m/s"]
+        subscriber.hold(())
+        eventually(lambda: received.extend(e.topic for e in subscriber.receive(0.1)) or len(received) == sent + 1)
+        assert not subscriber.missed
+        subscriber.close()
+        publisher.close()
 
 
 # ---- disks -----------------------------------------------------------------------------------------------------------
