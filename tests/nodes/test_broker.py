@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -444,3 +445,23 @@ class TestAddress:
         for _ in range(2):
             Broker(address).close()
             assert list(tmp_path.iterdir()) == []
+
+
+class TestCost:
+    @pytest.mark.slow
+    def test_a_hundred_thousand_messages_leave_the_broker_small(self, address: str, start_broker: Any) -> None:
+        child = start_broker(address)
+        bus = ZmqBus(address)
+        listener, idle = bus.subscriber(["audio/"]), bus.subscriber(["audio/"], "latest")  # one that never reads
+        assert listener.synchronise()
+        assert idle.synchronise()
+        count, received = 100_000, 0
+        with Feed(bus, count):
+            while received < count:
+                new = indices(listener, 5.0)
+                assert new
+                received += len(new)
+        pages = int(Path(f"/proc/{child.pid}/statm").read_text().split()[1])
+        assert pages * os.sysconf("SC_PAGE_SIZE") < 40e6
+        listener.close()
+        idle.close()
