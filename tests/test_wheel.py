@@ -5,6 +5,7 @@ The editable install that the other tests use sees the whole tree; only this fil
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,15 @@ def test_is_imported_from_where_it_is_installed(installed: Path, tmp_path: Path)
     code = "from earwitness import launch, stream; print(launch.__file__, stream.__file__)"
     done = _run(installed, tmp_path, "python", "-c", code)
     assert done.stdout.count(str(installed.parent)) == 2, done.stderr
+
+
+def test_hears_its_demo_with_the_model_in_the_box(installed: Path, tmp_path: Path) -> None:
+    done = _run(installed, tmp_path, "earwitness", "run", "--source", "demo", "--pace", "max", "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line for line in lines if line["event"] == "truth" and line["result"] == "heard"]
+    assert lines[-1]["event"] == "ledger"
+    assert lines[-1]["balanced"]
 
 
 def _run(scripts: Path, folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
