@@ -180,6 +180,8 @@ def run_node(kind: type[Node]) -> None:
 def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     keys = load_keys(Path(job.config.bus.keys)) if job.config.bus.keys else None
     bus = ZmqBus(job.config.bus.address, keys)
+    if keys is not None and keys.server_secret is None:
+        bus.join()  # the broker stands elsewhere, and may refuse these keys
     publisher = bus.publisher()
     node = node_kind(job, publisher)
     lossless, latest = node.subscriptions()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -136,6 +137,28 @@ class ZmqBus:
     def subscriber(self, topics: Iterable[str], delivery: Delivery = "lossless") -> ZmqSubscriber:
         return (Lossless if delivery == "lossless" else Latest)(self, topics)
 
+    def join(self, timeout_s: float = 1.0) -> bool:
+        """Whether the broker answers. Raises EarwitnessError when it refuses these keys, for then no waiting helps."""
+        deadline = time.monotonic() + timeout_s
+        failed = 0
+        with zmq.Context() as context, self.open(context, zmq.SUB, CHANNELS[-1]) as socket:
+            socket.setsockopt(zmq.LINGER, 0)
+            events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            events |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            with socket.get_monitor_socket(events) as monitor:
+                self.connect(socket, CHANNELS[-1], "latest")
+                while monitor.poll(max(0, round((deadline - time.monotonic()) * 1000))):
+                    (event,) = struct.unpack_from("=H", monitor.recv_multipart()[0])
+                    if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                        return True
+                    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                        raise EarwitnessError(f"bus {self.address}: the broker does not know this host's key")
+                    failed += 1
+                    if failed == 3:  # one alone may be a broker that just ended
+                        raise EarwitnessError(f"bus {self.address}: what answers there has other keys, or none")
+                socket.disable_monitor()
+        return False
+
     def open(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, channel: str) -> zmq.Socket[bytes]:
         """A socket with everything set that has to be before `connect`."""
         socket = context.socket(kind)
@@ -164,7 +187,7 @@ def configure(socket: zmq.Socket[bytes], channel: str) -> None:
     socket.setsockopt(zmq.SNDHWM, QUEUE_MESSAGES)
     socket.setsockopt(zmq.RCVHWM, QUEUE_MESSAGES)
     socket.setsockopt(zmq.MAXMSGSIZE, max(topic.max_bytes for topic in BY_NAME.values() if topic.channel == channel))
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 3000)
     socket.setsockopt(zmq.IPV6, 1)

@@ -79,6 +79,19 @@ class TestKeys:
             honest.close()
             listener.close()
 
+    def test_whoever_is_refused_is_told_and_whoever_finds_nobody_may_wait(
+        self, serve: Any, hosts: dict[str, Keys], free_port: int
+    ) -> None:
+        address, own = f"tcp://127.0.0.1:{free_port}", hosts["board"]
+        public, secret = zmq.curve_keypair()
+        assert not ZmqBus(address, own).join(0.2)
+        with serve(address, hosts["broker"]):
+            assert ZmqBus(address, own).join(5.0)
+            with pytest.raises(EarwitnessError, match="does not know this host's key"):
+                ZmqBus(address, Keys(own.server_public, public, secret)).join(5.0)
+            with pytest.raises(EarwitnessError, match="has other keys, or none"):
+                ZmqBus(address, Keys(public, own.client_public, own.client_secret)).join(5.0)
+
     def test_a_peer_without_keys_is_counted(
         self, serve: Any, hosts: dict[str, Keys], free_port: int, eventually: Wait
     ) -> None:
