@@ -136,6 +136,7 @@ def _ready_to_run(settings: Any) -> Any:
     import msgspec
 
     from .models.bundle import find_bundle
+    from .stream.durable import check_writable
     from .stream.errors import EarwitnessError, nearest
     from .stream.sources.source import check_source, source_specs
 
@@ -164,6 +165,8 @@ def _ready_to_run(settings: Any) -> Any:
     if len({model.bundle for model in models}) < len(models):
         raise EarwitnessError("a model was given twice: once is enough for all streams")
     out = str(Path(settings.out).expanduser().resolve())
+    if settings.clips and (not settings.only or "recorder" in settings.only):
+        check_writable(Path(out) / "clips")
     return msgspec.structs.replace(settings, sources=named, models=tuple(models), out=out)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from .errors import EarwitnessError
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -58,3 +62,17 @@ def unlink(path: Path) -> None:
     """Removes a file that may be gone already. A link is removed, not what it points to."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder and a file in it, and takes the file away again; a disk that is only full passes.
+
+    Raises EarwitnessError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise EarwitnessError(f"cannot write into {folder}: {error.strerror}; choose another with --out") from None
