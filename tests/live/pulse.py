@@ -100,6 +100,11 @@ class Pulse:
             assert player.wait(60) == 0, f"paplay could not play {path}"
         return before
 
+    def wait_for_listener(self) -> None:
+        """Waits until somebody listens to the microphone, beside its clock, and hears it run."""
+        wait_until(lambda: len(self._ask("list", "short", "source-outputs").splitlines()) >= 2, "nobody listens", 30)
+        time.sleep(0.5)  # the first blocks are on their way
+
     def kill_server(self) -> None:
         """The sound server dies, and the microphone with it; `start` brings both back."""
         if self._daemon is not None:

@@ -19,6 +19,8 @@ from earwitness.tests.live.pulse import RATE, Pulse, pulse, wait_until
 
 __all__ = ["pulse"]
 
+pytestmark = pytest.mark.device
+
 # Keeps to itself what it hears and tells what happens, a JSON line each.
 LISTENER = """
 import json, sys, time
