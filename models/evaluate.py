@@ -1,4 +1,4 @@
-"""Judge a bundle: clips of a data set, and backgrounds, through the front end, window rule and runtime that run live.
+"""Judge a bundle on clips and backgrounds, through the front end, window rule, runtime and detector that run live.
 
 python -m earwitness.models.evaluate --model esc50-cnn --data esc50 --folds 4 --json
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stream.detect import Detector, Start, detect_settings
 from ..stream.errors import EarwitnessError, nearest
 from ..stream.features.frontend import clean, compute
 from ..stream.windowing import windows_of
@@ -34,7 +34,7 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
 
     clips: int
     correct: int
-    heard: int  # in how many some window's score reached the class's threshold
+    heard: int  # in how many an event of the class began
     taken_for: dict[str, int]  # what the others were named
 
 
@@ -42,7 +42,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """How well a bundle names the clips of a data set.
 
     A clip is named by the mean of its windows' scores, the background's left out. `heard` is the share of clips in
-    which some window reached the threshold of the right label, `misheard` of those in which one reached a wrong one's.
+    which an event of the right label began by the bundle's thresholds, `misheard` of those in which a wrong one did.
     """
 
     model: str
@@ -55,16 +55,20 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     window_accuracy: float
     heard: float
     misheard: float
-    ms_per_window: float  # scoring alone
     classes: dict[str, ClassResult]
 
 
 class FalseAlarms(msgspec.Struct, frozen=True, kw_only=True):
-    """How often single windows of a background reach some threshold."""
+    """The events that were heard where nothing happened."""
 
-    windows: int
-    alarms: int
+    seconds: float
+    events: int
     labels: dict[str, int]
+
+    @property
+    def per_hour(self) -> float:
+        """Events in an hour of such sound."""
+        return self.events * 3600 / self.seconds
 
 
 def evaluate_bundle(
@@ -99,7 +103,7 @@ def evaluate_bundle(
         except EarwitnessError as error:
             unreadable.append(str(error))
             continue
-        tally.add(clip, *_timed_scores(bundle, runtime, samples))
+        tally.add(clip, *listen(bundle, runtime, samples))
     return Judgement(
         model=bundle.tag,
         data=data,
@@ -110,27 +114,38 @@ def evaluate_bundle(
     )
 
 
-def score_sound(bundle: Bundle, runtime: Runtime, samples: Array) -> Array:
-    """Scores [windows, labels] of one sound, mono at the front end's rate, just as they come live."""
-    return runtime.scores(_windows(bundle, samples))
+def listen(bundle: Bundle, runtime: Runtime, samples: Array) -> tuple[Array, list[str]]:
+    """What one sound gives, as it would live: scores [windows, labels], and the label of each event that begins.
+
+    Args:
+        samples: float32 [samples], mono at the front end's rate.
+    """
+    manifest, spec = bundle.manifest, bundle.manifest.front_end
+    frames = compute(spec, clean(samples)[0])
+    scores = runtime.scores(windows_of(frames, manifest.window_frames, manifest.hop_frames, spec.silence))
+    detector = Detector(
+        manifest.labels, manifest.background, manifest.thresholds, detect_settings(manifest.detection), spec,
+        window_frames=manifest.window_frames, hop_frames=manifest.hop_frames, rate=spec.sr,
+    )  # fmt: skip
+    detector.hear(0, frames)
+    decisions = [*detector.push(0, scores), *detector.flush()]
+    return scores, [decision.label for decision in decisions if isinstance(decision, Start)]
 
 
 def false_alarms(bundle: Bundle, runtime: Runtime, backgrounds: Iterable[Background]) -> dict[str, FalseAlarms]:
-    """For each background, by kind and name: the windows in which some label reached its threshold."""
-    manifest = bundle.manifest
-    thresholds = np.array([manifest.thresholds.get(label, np.inf) for label in manifest.labels])
-    result: dict[str, FalseAlarms] = {}
+    """The events in sounds without any, by kind; real rooms and speakers by their names."""
+    seconds: Counter[str] = Counter()
+    labels: dict[str, Counter[str]] = {}
     for background in backgrounds:
-        over = score_sound(bundle, runtime, background.samples) >= thresholds
-        labels = Counter(manifest.labels[column] for column in np.nonzero(over)[1])
-        key = background.kind if background.kind not in ("room", "speech") else f"{background.kind} {background.name}"
-        before = result.get(key, FalseAlarms(windows=0, alarms=0, labels={}))
-        result[key] = FalseAlarms(
-            windows=before.windows + len(over),
-            alarms=before.alarms + int(over.any(axis=1).sum()),
-            labels=dict(Counter(before.labels) + labels),
+        kind = background.kind + (f" {background.name}" if background.kind in ("room", "speech") else "")
+        seconds[kind] += len(background.samples)
+        labels.setdefault(kind, Counter()).update(listen(bundle, runtime, background.samples)[1])
+    return {
+        kind: FalseAlarms(
+            seconds=seconds[kind] / bundle.manifest.front_end.sr, events=heard.total(), labels=dict(heard)
         )
-    return result
+        for kind, heard in labels.items()
+    }
 
 
 def held_out_backgrounds(root: Path, sr: int, seed: int = 1000) -> list[Background]:
@@ -144,23 +159,19 @@ class _Tally:
     def __init__(self, bundle: Bundle) -> None:
         manifest = bundle.manifest
         self._labels, self._events = manifest.labels, np.array([x != manifest.background for x in manifest.labels])
-        self._thresholds = np.array([manifest.thresholds.get(label, np.inf) for label in manifest.labels])
         self._named: dict[str, Counter[str]] = {}
         self._heard: Counter[str] = Counter()
         self._misheard = self._windows = self._windows_right = 0
-        self._seconds = 0.0
 
-    def add(self, clip: Clip, scores: Array, seconds: float) -> None:
+    def add(self, clip: Clip, scores: Array, heard: list[str]) -> None:
         right = self._labels.index(clip.label)
         events: Array = np.where(self._events, scores, np.float32(-1))
         named = self._labels[int(events.mean(axis=0).argmax())] if len(scores) else "nothing: too short"
         self._named.setdefault(clip.label, Counter())[named] += 1
-        reached: Any = np.any(scores >= self._thresholds, axis=0)
-        self._heard[clip.label] += bool(reached[right])
-        self._misheard += bool(np.delete(reached, right).any())
+        self._heard[clip.label] += clip.label in heard
+        self._misheard += any(label != clip.label for label in heard)
         self._windows += len(scores)
         self._windows_right += int((events.argmax(axis=1) == right).sum()) if len(scores) else 0
-        self._seconds += seconds
 
     def figures(self) -> dict[str, Any]:
         classes = {
@@ -179,22 +190,8 @@ class _Tally:
             "window_accuracy": self._windows_right / max(self._windows, 1),
             "heard": sum(result.heard for result in classes.values()) / max(clips, 1),
             "misheard": self._misheard / max(clips, 1),
-            "ms_per_window": self._seconds * 1000 / max(self._windows, 1),
             "classes": classes,
         }
-
-
-def _windows(bundle: Bundle, samples: Array) -> Array:
-    manifest = bundle.manifest
-    frames = compute(manifest.front_end, clean(samples)[0])
-    return windows_of(frames, manifest.window_frames, manifest.hop_frames, manifest.front_end.silence)
-
-
-def _timed_scores(bundle: Bundle, runtime: Runtime, samples: Array) -> tuple[Array, float]:
-    windows = _windows(bundle, samples)
-    began = time.perf_counter()
-    scores = runtime.scores(windows)
-    return scores, time.perf_counter() - began
 
 
 def report(judgement: Judgement) -> str:
@@ -202,8 +199,8 @@ def report(judgement: Judgement) -> str:
     lines = [
         f"{judgement.model} on {judgement.data}, folds {', '.join(map(str, judgement.folds))}: "
         f"{judgement.accuracy:.3f} of {judgement.clips} clips named right by the mean of their windows",
-        f"single windows {judgement.window_accuracy:.3f}; heard at the thresholds {judgement.heard:.3f}, "
-        f"another label too {judgement.misheard:.3f}; {judgement.ms_per_window:.2f} ms a window",
+        f"single windows {judgement.window_accuracy:.3f}; event heard in {judgement.heard:.3f}, "
+        f"event of another label in {judgement.misheard:.3f} of the clips",
     ]
     lines += [f"not readable: {line}" for line in judgement.unreadable]
     for label, result in sorted(judgement.classes.items(), key=lambda item: item[1].correct / item[1].clips):

@@ -60,7 +60,7 @@ RECIPES = {
             "and on speech under CC BY-SA 4.0: credits in CREDITS.txt",
             data="esc50",
             licences=FREE_LICENCES,
-            steps=15000,
+            steps=8000,
         ),
         Recipe(
             name="esc10-cnn",
@@ -68,7 +68,7 @@ RECIPES = {
             licence="Apache-2.0. Trained on ESC-10, which is CC BY 3.0 as a whole, on backgrounds under CC BY 4.0 "
             "and on speech under CC BY-SA 4.0: credits in CREDITS.txt",
             data="esc10",
-            steps=6000,
+            steps=2500,
         ),
     )
 }

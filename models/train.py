@@ -233,7 +233,7 @@ def _judge(bundle: Bundle, recipe: Recipe, data: Data) -> dict[str, float]:
         scores[f"{fold}_clip_accuracy_free_licences"] = free.accuracy
     held_out = held_out_backgrounds(data.root, recipe.front_end.sr)
     for kind, alarms in false_alarms(bundle, open_runtime(bundle, "cpu"), held_out).items():
-        scores[f"false_alarm_windows_{kind.replace(' ', '_')}"] = alarms.alarms / alarms.windows
+        scores[f"false_alarms_per_hour_{kind.replace(' ', '_')}"] = alarms.per_hour
     return scores
 
 

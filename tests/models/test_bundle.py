@@ -152,12 +152,3 @@ def test_a_bundle_is_found_by_name_and_by_path(made: Bundle, monkeypatch: pytest
     assert find_bundle(made.path) == made
     monkeypatch.chdir(made.path.parent)
     assert find_bundle("tiny").manifest == made.manifest
-
-
-@pytest.mark.parametrize("name", bundle_names())
-def test_the_bundles_in_the_box_are_in_order_and_small(name: str) -> None:
-    bundle = find_bundle(name)
-    assert bundle.manifest.name == name
-    assert sum(map(len, bundle.contents.values())) <= 2_000_000
-    assert "CREDITS.txt" in bundle.contents
-    assert bundle.manifest.training is not None

@@ -1,0 +1,59 @@
+"""The bundles in the box: what they promise, and a few real clips that none of them was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from earwitness.models.bundle import bundle_names, find_bundle
+from earwitness.models.data.esc import read_audio, read_clips
+from earwitness.models.evaluate import listen
+from earwitness.models.runtime import open_runtime
+
+PROMISED = {"esc50-cnn": 0.72, "esc10-cnn": 0.90}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_each_is_in_order_small_credited_and_good_enough(name: str) -> None:
+    bundle = find_bundle(name)
+    assert bundle.manifest.name == name
+    assert sum(map(len, bundle.contents.values())) + (bundle.path / "manifest.toml").stat().st_size <= 2_000_000
+    assert bundle.contents["CREDITS.txt"].count(b"freesound.org") >= 200
+    assert bundle.manifest.training is not None
+    assert bundle.manifest.training.command.startswith(f"earwitness train --bundle {name}")
+    assert bundle.manifest.scores["fold4_clip_accuracy"] >= PROMISED[name]
+
+
+def test_nothing_else_is_in_the_box() -> None:
+    assert bundle_names() == sorted(PROMISED)
+
+
+def test_the_default_credits_no_clip_under_other_licences_than_cc0_and_cc_by() -> None:
+    lines = find_bundle("esc50-cnn").contents["CREDITS.txt"].decode().splitlines()
+    clips = [line for line in lines if line.startswith("[")]
+    assert {line.rsplit("[", 1)[1] for line in clips} <= {"CC0]", "CC-BY]"}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_silence_and_faint_noise_are_no_events(name: str, rng: np.random.Generator) -> None:
+    bundle = find_bundle(name)
+    runtime = open_runtime(bundle, "cpu")
+    for level_db in (-np.inf, -80.0, -60.0, -40.0):
+        noise = 10 ** (level_db / 20) * rng.standard_normal(5 * bundle.manifest.front_end.sr)
+        scores, heard = listen(bundle, runtime, noise.astype(np.float32))
+        assert heard == []
+        assert (scores.argmax(axis=1) == bundle.manifest.labels.index("background")).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", PROMISED)
+def test_real_clips_of_the_fold_left_out_are_named(name: str, data_root: Path) -> None:
+    bundle = find_bundle(name)
+    runtime, labels = open_runtime(bundle, "cpu"), bundle.manifest.labels
+    clips = read_clips(data_root / name.split("-")[0], folds=(4,))[:: 2 if name == "esc10-cnn" else 5]
+    named = 0
+    for clip in clips:
+        scores, _ = listen(bundle, runtime, read_audio(clip.path, bundle.manifest.front_end.sr))
+        named += labels[int(scores.mean(axis=0)[:-1].argmax())] == clip.label
+    assert named / len(clips) >= PROMISED[name] - 0.07  # a part of the fold scatters
