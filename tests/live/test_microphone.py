@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earwitness.tests.live.program import Program
 from earwitness.tests.live.pulse import RATE, Pulse, pulse, wait_until
 
 __all__ = ["pulse"]
@@ -144,3 +145,38 @@ def test_a_sound_server_that_dies_is_survived(pulse: Pulse, tmp_path: Path) -> N
 def test_a_microphone_that_is_not_there_is_named_with_the_nearest(pulse: Pulse, tmp_path: Path) -> None:
     with listening(pulse, tmp_path / "heard.raw", device="earz") as listener:
         assert "'earz' is not there; the nearest that is: 'ears'" in listener.told("gone")["gone"]
+
+
+@contextmanager
+def running(pulse: Pulse, folder: Path, source: str) -> Iterator[Program]:
+    with Program(
+        "--source", source, "--json", "--no-clips", "--out", folder / "out", cwd=folder, env=pulse.environment
+    ) as program:
+        yield program
+
+
+@pytest.mark.timeout(90)
+def test_a_run_survives_the_plug_being_pulled_and_accounts_for_both_epochs(pulse: Pulse, tmp_path: Path) -> None:
+    with running(pulse, tmp_path, "room=mic:ears") as program:
+        pulse.wait_for_listener()
+        resident_mb = int(Path(f"/proc/{program.nodes()['capture']}/statm").read_text().split()[1]) * 4096 / 1e6
+        assert resident_mb < 60, f"capture holds {resident_mb:.0f} MB"
+        pulse.unplug()
+        program.wait_for(lambda: program.of("alarm", name="source-gone", state="raised"), 10, "no alarm")
+        pulse.plug_in()
+        program.wait_for(lambda: program.of("alarm", name="source-gone", state="cleared"), 15, "it does not come back")
+        pulse.wait_for_listener()
+        program.interrupt()
+        assert program.wait() == 0, program.told()
+        ledgers = program.of("ledger", stream="room")
+        assert [line["epoch"] for line in ledgers] == [1, 2]
+        assert all(line["balanced"] and line["samples"] > 0 and not line["lost"] for line in ledgers), program.told()
+
+
+@pytest.mark.timeout(90)
+def test_a_run_waits_for_a_microphone_that_is_not_there_and_names_the_nearest(pulse: Pulse, tmp_path: Path) -> None:
+    with running(pulse, tmp_path, "mic:earz") as program:
+        alarm = program.wait_for(lambda: program.of("alarm"), 20, "no alarm")[0]
+        assert "'earz' is not there; the nearest that is: 'ears'" in alarm["text"]
+        program.interrupt()
+        assert program.wait() == 0, program.told()
