@@ -253,6 +253,7 @@ class RecorderNode(Node):
                     self.delay("clip", took_s)
                     self._written(record)
                     self.clear_alarm("clip-missing", "clips are written again", record.stream)
+                    self.clear_alarm("quota-full", "there is room for clips again")
                     self._unsaid.append(
                         ClipSaved(
                             id=record.id,
@@ -268,7 +269,7 @@ class RecorderNode(Node):
                     self.counts["clips_lost" if reason == "stopped" else "clips_not_kept"] += 1
                     self._written(record)
                     if reason == "quota":
-                        self.alarm("quota-full", text)
+                        self.alarm("quota-full", f"clips are not kept: {text}")
                 case Stopped(text, mendable):
                     if first_start and mendable:
                         self._writer.close(1.0)

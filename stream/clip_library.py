@@ -218,7 +218,7 @@ class ClipLibrary:
             victims.update(entry.file_name for entry in excess)
         victims.update(self._too_old_or_too_much(time.time_ns(), size, victims))
         if self.bytes + size - sum(self._clips[name].size for name in victims) > self.settings.quota_bytes:
-            return NotKept("quota", f"the quota of {self.settings.quota_bytes} bytes has no room for it")
+            return NotKept("quota", f"the quota of {self.settings.quota_bytes} bytes has no room beside reviewed clips")
         return victims
 
     def _too_old_or_too_much(self, now_ns: int, size: int, going: Collection[str]) -> Iterator[str]:
@@ -241,8 +241,11 @@ class ClipLibrary:
         disk = os.statvfs(self.root)
         free = disk.f_bavail * disk.f_frsize
         if free - size < self.settings.min_free_bytes:
-            reserve = f"{self.settings.min_free_bytes / 1e6:.0f} MB are to stay free (recorder.min_free_bytes)"
-            raise OSError(errno.ENOSPC, f"No space left: {free / 1e6:.0f} MB are free, {reserve}", str(self.root))
+            text = os.strerror(errno.ENOSPC)
+            if self.settings.min_free_bytes:
+                reserve = f"{self.settings.min_free_bytes / 1e6:.0f} MB are to stay free (recorder.min_free_bytes)"
+                text = f"{text}: {free / 1e6:.0f} MB are free, {reserve}"
+            raise OSError(errno.ENOSPC, text, str(self.root))
 
     # ---- in and out
 
@@ -320,20 +323,6 @@ class FolderLock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-def check_folder(out: Path) -> None:
-    """Raises EarwitnessError, one line, when clips could not be written below `out`: for the start of a run."""
-    root = out / "clips"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        part = root / f".probe-{os.getpid()}.part"
-        write_synced(part, b"")
-        unlink(part)
-    except OSError as error:
-        raise EarwitnessError(
-            f"cannot write clips to {root}: {error.strerror}; choose another folder with --out, or use --no-clips"
-        ) from None
 
 
 class _Entry:

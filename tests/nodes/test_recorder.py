@@ -272,6 +272,17 @@ def test_a_class_that_is_not_kept_is_counted_and_costs_nothing(bench: Any) -> No
     assert b.alarms() == []
 
 
+def test_a_quota_without_room_is_told_once_and_stops_nothing(bench: Any) -> None:
+    b = bench(msgspec.structs.replace(SETTINGS, quota_bytes=100))
+    b.opened()
+    b.audio(0, 6_000)
+    b.event(1_000, 1_500)
+    b.event(3_000, 3_500)
+    b.until(lambda: b.node.counts["clips_not_kept"] == 2)
+    assert b.alarms() == [("quota-full", "raised")]
+    assert b.clips() == {}
+
+
 # ---- ends and restarts -----------------------------------------------------------------------------------------------
 
 
