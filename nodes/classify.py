@@ -168,12 +168,12 @@ class ClassifyNode(Node):
         )
         stream.reported = block.end_sample
         # Events first: whoever waits for a decision waits for nothing else.
-        self._tell(stream, stream.detector.push(windows[0].index, scores))
+        self._announce(stream, stream.detector.push(windows[0].index, scores))
         payload = memoryview(np.ascontiguousarray(scores, np.float32)).cast("B")
         self._send("scores", stream, message, payload)
         self.delay("heard to scored", (now - block.heard_ns) / 1e9)
 
-    def _tell(self, stream: _Stream, decisions: list[Decision]) -> None:
+    def _announce(self, stream: _Stream, decisions: list[Decision]) -> None:
         block = stream.block
         assert block is not None
         for decision in decisions:
@@ -232,7 +232,7 @@ class ClassifyNode(Node):
         for window in stream.windows.flush():
             self._wait_for_company(stream, window)
         self._score()
-        self._tell(stream, stream.detector.flush())
+        self._announce(stream, stream.detector.flush())
         stream.segment_sample = -1
 
     def _stream(self, name: str, epoch: int, rate: int) -> _Stream:
