@@ -150,21 +150,28 @@ def check_id(wanted: str) -> None:
         )
 
 
-def busy_with(device: DeviceInfo, proc: Path = PROC, dev: Path = DEV) -> str | None:
-    """Who holds a device's capture side, as far as this user may see: "arecord (pid 4711)"."""
-    if device.alsa is None:
+def busy_with(card: int, device: int, proc: Path = PROC) -> str | None:
+    """Who holds the capture side of an ALSA device, as its status tells: "arecord (pid 4711)"; None when nobody."""
+    try:
+        status = (proc / f"asound/card{card}/pcm{device}c/sub0/status").read_text()
+    except OSError:
         return None
-    node = str(dev / f"snd/pcmC{device.alsa[0]}D{device.alsa[1]}c")
-    holders = []
-    for process in proc.iterdir():
-        if not process.name.isdecimal() or int(process.name) == os.getpid():
-            continue
-        try:
-            if any(os.readlink(fd) == node for fd in (process / "fd").iterdir()):
-                holders.append(f"{(process / 'comm').read_text().strip()} (pid {process.name})")
-        except OSError:  # another user's, or gone meanwhile
-            continue
-    return ", ".join(holders) or None
+    owner = re.search(r"owner_pid\s*: (\d+)", status)
+    if not owner or int(owner[1]) == os.getpid():
+        return None
+    try:
+        return f"{(proc / owner[1] / 'comm').read_text().strip()} (pid {owner[1]})"
+    except OSError:
+        return f"process {owner[1]}"
+
+
+def holder_of(wanted: str, proc: Path = PROC, sysfs: Path = SYSFS) -> str | None:
+    """Who holds the device with this ID. PortAudio lists no device that is held, so ALSA is asked."""
+    for pcm in sorted(proc.glob("asound/card*/pcm*c")):
+        numbers = re.fullmatch(r"card(\d+)/pcm(\d+)c", f"{pcm.parent.name}/{pcm.name}")
+        if numbers and wanted in _ids_of(int(numbers[1]), int(numbers[2]), proc, sysfs):
+            return busy_with(int(numbers[1]), int(numbers[2]), proc)
+    return None
 
 
 def native_type(device: DeviceInfo, proc: Path = PROC) -> SampleType:
@@ -177,6 +184,22 @@ def native_type(device: DeviceInfo, proc: Path = PROC) -> SampleType:
         if re.search(r"Format: S(24|32)", text.partition("Capture:")[2]):
             return "int32"
     return "int16"
+
+
+def _ids_of(card: int, device: int, proc: Path, sysfs: Path) -> set[str]:
+    """All IDs that `identify` could give to an ALSA device."""
+    usb = usb_identity(card, proc, sysfs)
+    if usb:
+        end = f":d={device}" if device else ""
+        return {f"usb:{usb.vendor}:{usb.product}:{own}{end}" for own in (f"s={usb.serial}", f"p={usb.port}")}
+    try:
+        cards = (proc / "asound/cards").read_text()
+        info = (proc / f"asound/card{card}/pcm{device}c/info").read_text()
+    except OSError:
+        return set()
+    card_name = re.search(rf"^ *{card} \[[^]]*\]: [^ ]+ - (.*)$", cards, re.MULTILINE)
+    device_name = re.search(r"^name: (.*)$", info, re.MULTILINE)
+    return {f"{card_name[1].strip()}: {device_name[1].strip()}"} if card_name and device_name else set()
 
 
 def check_portaudio() -> None:

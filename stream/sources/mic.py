@@ -20,6 +20,7 @@ from .devices import (
     absent,
     busy_with,
     find_device,
+    holder_of,
     import_sounddevice,
     list_devices,
     native_type,
@@ -66,7 +67,8 @@ class Microphone:
         devices = list_devices()
         device = find_device(self.spec.target, devices)
         if device is None:
-            raise SourceGone(absent(self.spec.target, devices))
+            holder = holder_of(self.spec.target)
+            raise SourceGone(_busy(self.spec.target, holder) if holder else absent(self.spec.target, devices))
         return self._start(sd, device)
 
     def read(self, frames: int) -> Chunk | None:
@@ -171,10 +173,13 @@ def _rate(sd: ModuleType, device: DeviceInfo, channels: int, dtype: str) -> int:
     return device.default_rate
 
 
+def _busy(identity: str, holder: str | None) -> str:
+    return f"microphone {identity!r} is busy: " + (f"held by {holder}" if holder else "another program holds it")
+
+
 def _why_not(device: DeviceInfo, error: Exception) -> str:
     code = error.args[1] if len(error.args) > 1 else None
     if code == _DEVICE_UNAVAILABLE:
-        holder = busy_with(device)
-        return f"microphone {device.id!r} is busy: " + (f"held by {holder}" if holder else "another program holds it")
+        return _busy(device.id, busy_with(*device.alsa) if device.alsa else None)
     text = str(error.args[0] if error.args else error).partition("[")[0].strip().rstrip(":")
     return f"microphone {device.id!r} cannot be opened: {text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from earwitness.stream.sources.devices import (
     busy_with,
     check_id,
     find_device,
+    holder_of,
     identify,
     native_type,
     usb_identity,
@@ -126,16 +126,34 @@ def test_ids_are_taken_whether_the_device_is_there_or_not(wanted: str) -> None:
     check_id(wanted)
 
 
+def hold(machine: Path, card: int, device: int, pid: int | None, name: str = "USB Audio") -> None:
+    """An ALSA capture device as Linux shows it, held by a process or by none."""
+    pcm = machine / f"proc/asound/card{card}/pcm{device}c"
+    (pcm / "sub0").mkdir(parents=True)
+    (pcm / "info").write_text(f"card: {card}\ndevice: {device}\nstream: CAPTURE\nid: x\nname: {name}\n")
+    status = "closed\n" if pid is None else f"state: RUNNING\nowner_pid   : {pid}\n"
+    (pcm / "sub0" / "status").write_text(status)
+
+
 def test_who_holds_a_device_is_told_with_its_process(tmp_path: Path) -> None:
-    for pid, name, target in ((4711, "arecord", "pcmC1D0c"), (4712, "player", "pcmC1D0p")):
-        (tmp_path / f"proc/{pid}/fd").mkdir(parents=True)
-        (tmp_path / f"proc/{pid}/comm").write_text(f"{name}\n")
-        os.symlink(tmp_path / f"dev/snd/{target}", tmp_path / f"proc/{pid}/fd/5")
-    (tmp_path / "proc/self").mkdir()
-    held = info("x", alsa=(1, 0))
-    assert busy_with(held, tmp_path / "proc", tmp_path / "dev") == "arecord (pid 4711)"
-    assert busy_with(info("x", alsa=(2, 0)), tmp_path / "proc", tmp_path / "dev") is None
-    assert busy_with(info("pulse"), tmp_path / "proc", tmp_path / "dev") is None
+    proc, sysfs = tmp_path / "proc", tmp_path / "sys"
+    plug(tmp_path, 1, "1-2", serial="S1")
+    hold(tmp_path, 1, 0, 4711)
+    hold(tmp_path, 1, 1, None)
+    hold(tmp_path, 2, 0, 4712, name="ALC295 Analog")
+    (proc / "4711").mkdir()
+    (proc / "4711/comm").write_text("arecord\n")
+    (proc / "asound/cards").write_text(
+        " 1 [Device         ]: USB-Audio - USB PnP Device\n                      C-Media at usb-1\n"
+        " 2 [PCH            ]: HDA-Intel - HDA Intel PCH\n                      HDA Intel PCH at 0x4001\n"
+    )
+    assert busy_with(1, 0, proc) == "arecord (pid 4711)"
+    assert busy_with(1, 1, proc) is None
+    assert busy_with(3, 0, proc) is None
+    assert holder_of("usb:0d8c:0014:s=S1", proc, sysfs) == "arecord (pid 4711)"
+    assert holder_of("usb:0d8c:0014:s=S1:d=1", proc, sysfs) is None
+    assert holder_of("HDA Intel PCH: ALC295 Analog", proc, sysfs) == "process 4712"
+    assert holder_of("ears", proc, sysfs) is None
 
 
 def test_a_device_with_24_bits_is_heard_with_all_of_them(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -219,10 +220,20 @@ def test_a_busy_device_is_reported_with_who_holds_it(machine: Machine, monkeypat
     source = microphone()
     with pytest.raises(SourceGone, match="'ears' is busy: another program holds it"):
         source.open()
-    monkeypatch.setattr(mic, "busy_with", lambda _: "arecord (pid 4711)")
-    with pytest.raises(SourceGone, match=r"held by arecord \(pid 4711\)"):
-        source.open()
     assert stream_of(machine).closed
+    machine.devices = [msgspec.structs.replace(machine.devices[0], alsa=(1, 0))]
+    monkeypatch.setattr(mic, "busy_with", lambda card, device: f"arecord (pid 47{card}{device})")
+    with pytest.raises(SourceGone, match=r"held by arecord \(pid 4710\)"):
+        source.open()
+
+
+def test_a_held_device_that_portaudio_does_not_list_is_busy_and_not_absent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.devices = []
+    monkeypatch.setattr(mic, "holder_of", lambda wanted: "arecord (pid 4711)")
+    with pytest.raises(SourceGone, match=r"'ears' is busy: held by arecord \(pid 4711\)"):
+        microphone().open()
 
 
 def test_closing_may_be_done_twice_and_reading_then_says_gone(machine: Machine) -> None:
