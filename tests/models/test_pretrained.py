@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from earwitness.models.bundle import bundle_names, find_bundle
 from earwitness.models.data.esc import read_audio, read_clips
 from earwitness.models.evaluate import listen
