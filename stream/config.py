@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -128,42 +128,42 @@ class Config(_Settings):
 def load_config(path: Path | None, options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:
     """The file's keys, overridden by `EARWITNESS_…` variables, overridden by `options` (dotted keys; None: not given).
 
-    Raises EarwitnessError that names the file, the variable or the option.
+    A variable's value is read as TOML would, else as text, else as a list with commas: `EARWITNESS_SOURCES=mic,demo`,
+    `EARWITNESS_BUS__ADDRESS=tcp://server:5550`. Raises EarwitnessError that names the file, the variable or the option.
     """
     tree: dict[str, Any] = {}
     if path is not None:
         try:
             tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise EarwitnessError(f"config {path}: no such file") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except OSError as error:
+            raise EarwitnessError(f"config {path}: {(error.strerror or str(error)).lower()}") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise EarwitnessError(f"config {path}: {error}") from None
     build(tree, f"config {path}")
-    for variable, text in environment.items():
+    complaints: list[EarwitnessError] = []
+    for variable, text in sorted(environment.items()):
         if variable.startswith(ENVIRONMENT) and variable not in _NOT_OPTIONS:
-            _put(tree, variable.removeprefix(ENVIRONMENT).lower().replace("__", "."), _value(text), variable)
-    build(tree, "the environment (EARWITNESS_…)")
+            key = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
+            tree = _first_that_fits(tree, key, _readings(text), variable, complaints)
     for key, value in options.items():
         if value is not None:
-            _put(tree, key, value, f"option {key}")
-    return build(tree, "the command line")
+            tree = _first_that_fits(tree, key, [value], f"option {key}", complaints)
+    try:
+        return build(tree, "the options together")
+    except EarwitnessError:
+        if complaints:  # what was wrong by itself says more than what is wrong in the end
+            raise complaints[0] from None
+        raise
 
 
 def build(tree: Mapping[str, Any], where: str) -> Config:
-    """The structs of a tree of plain values. Raises EarwitnessError with the nearest known key."""
+    """The structs of a tree of plain values. Raises EarwitnessError with the nearest known key or value."""
     try:
         return msgspec.convert(tree, Config, strict=True)
     except EarwitnessError as error:
         raise EarwitnessError(f"{where}: {error}") from None
     except msgspec.ValidationError as error:
-        text = str(error)
-        unknown = re.search(r"unknown field `([^`]*)`(?: - at `\$([^`]*)`)?", text)
-        if unknown is None:
-            raise EarwitnessError(f"{where}: {text}") from None
-        name, parent = unknown[1], (unknown[2] or "").lstrip(".")
-        raise EarwitnessError(
-            f"{where}: unknown key {(parent + '.' if parent else '') + name!r}: {nearest(name, _fields_at(parent))}"
-        ) from None
+        raise EarwitnessError(f"{where}: {_in_our_words(str(error))}") from None
 
 
 def parse_source(text: str) -> SourceSettings:
@@ -174,31 +174,62 @@ def parse_source(text: str) -> SourceSettings:
     return SourceSettings(source=text)
 
 
-def _fields_at(parent: str) -> list[str]:
-    kind: Any = Config
-    for part in parent.split(".") if parent else []:
-        field = part.split("[")[0]
-        if field == "sources":
-            kind = SourceSettings
-        elif field == "models":
-            kind = ModelSettings
+def _first_that_fits(
+    tree: dict[str, Any], key: str, readings: list[Any], where: str, complaints: list[EarwitnessError]
+) -> dict[str, Any]:
+    """The tree with the key set to the first reading that makes a valid run so far, else to the first reading."""
+    changed = [_put(tree, key, reading, where) for reading in readings]
+    for each in changed:
+        try:
+            build(each, where)
+        except EarwitnessError as error:
+            if each is changed[0]:
+                complaint = error
         else:
-            kind = type(getattr(Config(), field))
-    return [field.name for field in msgspec.structs.fields(kind)]
+            return each
+    complaints.append(complaint)
+    return changed[0]
 
 
-def _put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        tree = tree.setdefault(part, {})
-        if not isinstance(tree, dict):
-            raise EarwitnessError(f"{where}: {part!r} holds no keys")
-    tree[last] = value
-
-
-def _value(text: str) -> Any:
-    """A TOML value, or the text as it stands."""
+def _readings(text: str) -> list[Any]:
+    """What the text of a variable may mean: a TOML value, itself, a list of texts."""
+    readings: list[Any] = [text, [part.strip() for part in text.split(",")]]
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        readings.insert(0, tomllib.loads(f"value = {text}")["value"])
     except tomllib.TOMLDecodeError:
-        return text
+        pass
+    return readings
+
+
+def _put(tree: dict[str, Any], key: str, value: Any, where: str) -> dict[str, Any]:
+    name, dot, rest = key.partition(".")
+    inner = tree.get(name, {}) if dot else value
+    if dot and not isinstance(inner, dict):
+        raise EarwitnessError(f"{where}: {name!r} holds no keys")
+    return {**tree, name: _put(inner, rest, value, where) if dot else value}
+
+
+def _in_our_words(text: str) -> str:
+    """msgspec's complaint, with the key first and the valid choices last."""
+    text, _, place = text.partition(" - at `$")
+    place = place.rstrip("`").lstrip(".")
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text):
+        parent = f"{place}." if place else ""
+        names = [field.name for field in msgspec.structs.fields(_struct_at(place))]
+        return f"unknown key {parent + unknown[1]!r}: {nearest(unknown[1], names)}"
+    if choice := re.fullmatch(r"Invalid enum value '(.*)'", text):
+        parent, _, name = place.rpartition(".")
+        valid = sorted(get_args(get_type_hints(_struct_at(parent))[name]))
+        return f"{place} is {choice[1]!r}: valid: {', '.join(map(repr, valid))}"
+    text = text.replace("`", "").replace("object", "table").replace("Object", "table")
+    return f"{place}: {text[:1].lower()}{text[1:]}" if place else text
+
+
+def _struct_at(place: str) -> type[msgspec.Struct]:
+    """The struct at a place as msgspec writes it: `sources[0]`, `bus`; the whole run at none."""
+    kind: type[msgspec.Struct] = Config
+    for part in place.split(".") if place else ():
+        hint = get_type_hints(kind)[part.partition("[")[0]]
+        inside = [hint, *get_args(hint), *(inner for each in get_args(hint) for inner in get_args(each))]
+        kind = next(each for each in inside if isinstance(each, type) and issubclass(each, msgspec.Struct))
+    return kind
