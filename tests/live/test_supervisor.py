@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from earwitness.tests.live.conftest import Start
-from earwitness.tests.live.program import alive, wait_until
+from earwitness.tests.live.program import alive, essence, wait_until
 
 NODES = ("broker", "capture", "features", "classify", "recorder", "monitor")
 
@@ -21,7 +21,7 @@ def test_a_killed_node_is_back_within_three_seconds_and_the_loss_is_named(
     start: Start, scene: Path, node: str, tmp_path: Path
 ) -> None:
     program = start("--source", f"s={scene}")
-    program.wait_for(lambda: program.of("start"), what="no event")
+    before = program.wait_for(lambda: program.of("start"), what="no event")[0]
     victim = program.nodes()[node]
     os.kill(victim, signal.SIGKILL)
     killed = time.monotonic()
@@ -38,6 +38,13 @@ def test_a_killed_node_is_back_within_three_seconds_and_the_loss_is_named(
         soundfile.read(clip)
     if node == "classify":
         assert any(gap["cause"] == "restart" for gap in program.of("gap")), program.told()
+    undisturbed = start("--source", f"s={scene}", "--pace", "max", "--no-clips", out="undisturbed")
+    assert undisturbed.wait() == 0, undisturbed.told()
+    if node in ("capture", "recorder"):
+        assert essence(program.lines) == essence(undisturbed.lines)
+    first = undisturbed.of("start")[0]
+    assert (first["label"], first["onset_sample"]) == (before["label"], before["onset_sample"])
+    assert {line["label"] for line in undisturbed.of("start")[2:]} <= {line["label"] for line in program.of("start")}
 
 
 def test_a_node_that_hangs_is_killed_and_started_again(start: Start, scene: Path, tmp_path: Path) -> None:
