@@ -24,6 +24,8 @@ from ..stream.messages import CHANNELS
 from ..stream.wire import belongs
 from .node import Job, Node, run_node
 
+QUIET_S = 60.0  # an alarm about a client that was refused is over when so long nobody was
+
 CALM_S = 10.0  # an alarm about a count is over when it has stood still for so long
 
 
@@ -220,33 +222,27 @@ class BrokerNode(Node):
         # A file can be held back for ever; a microphone cannot, and its ring must outlast the patience.
         patience_s = None if config.pace == "max" else config.ring_s / 3
         self._broker = Broker(config.bus.address, keys, patience_s)
-        self._seen: dict[str, tuple[int, float]] = {}  # counts that raise an alarm: the last one, and since when
+        self._refused, self._refused_at = 0, 0.0
 
     def tick(self) -> float:
         self._broker.serve(0.05)
-        for name, count in self._broker.counts.items():
-            self.counts[name] = count
-        refused = self.counts["denied"] + self.counts["handshake_failed"]
-        self._watch("refused-client", refused, "somebody without the right keys tries to join", "nobody does any more")
-        forced = sum(count for name, count in self.counts.items() if name.startswith("forced_"))
-        self._watch("stuck-subscriber", forced, "a subscriber does not read: it loses messages", "it reads again")
+        self.counts.update({name: count - self.counts[name] for name, count in self._broker.counts.items()})
+        self._watch_the_door()
         return 0.0
-
-    def _watch(self, name: str, count: int, raised: str, cleared: str) -> None:
-        """Raises an alarm when a count grows, and clears it when it has stood still for a while."""
-        now = time.monotonic()
-        last, since = self._seen.get(name, (0, now))
-        if count > last:
-            self._seen[name] = (count, now)
-            self.alarm(name, raised)
-        elif now - since > CALM_S:
-            self.clear_alarm(name, cleared)
 
     def finish(self) -> None:
         deadline = time.monotonic() + 1.0
         while self._broker.serve(0.05) and time.monotonic() < deadline:
             pass
         self._broker.close()
+
+    def _watch_the_door(self) -> None:
+        refused = self.counts["denied"] + self.counts["handshake_failed"]
+        if refused > self._refused:
+            self._refused, self._refused_at = refused, time.monotonic()
+            self.alarm("client-refused", "somebody without a known key tries to join the bus")
+        elif time.monotonic() > self._refused_at + QUIET_S:
+            self.clear_alarm("client-refused", f"nobody without a known key for {QUIET_S:.0f} s")
 
 
 def main() -> None:
