@@ -81,12 +81,8 @@ class ClassifyNode(Node):
 
     def finish(self) -> None:
         """Ends what nobody has ended: a stream whose capture is on another host and goes on."""
-        for row in self._ledger.rows():
-            if not row.ended:
-                self._end(
-                    Ended(stream=row.stream, epoch=row.epoch, end_sample=row.next_sample, rate=row.rate,
-                          reason="stopped", final=True)
-                )  # fmt: skip
+        for ended in self._ledger.endings("stopped"):
+            self._end(ended)
 
     # ---- features in
 
@@ -155,7 +151,7 @@ class ClassifyNode(Node):
             epoch=block.epoch,
             model=self.bundle.tag,
             first_sample=stream.reported,
-            end_sample=block.end_sample,
+            end_sample=max(stream.reported, spans[-1][1]),
             rate=block.rate,
             segment_sample=stream.segment_sample,
             first_window=windows[0].index,
@@ -166,7 +162,7 @@ class ClassifyNode(Node):
             computed_ns=block.computed_ns,
             scored_ns=now,
         )
-        stream.reported = block.end_sample
+        stream.reported = message.end_sample
         # Events first: whoever waits for a decision waits for nothing else.
         self._announce(stream, stream.detector.push(windows[0].index, scores))
         payload = memoryview(np.ascontiguousarray(scores, np.float32)).cast("B")
@@ -294,7 +290,7 @@ class _Stream:
     windows: Windows
     detector: Detector
     segment_sample: int = -1  # of the segment that is going on; -1: the next block begins one
-    reported: int = 0  # the audio that score messages have accounted for
+    reported: int = 0  # up to where the windows that were published reach
     block: FeatureBlock | None = None  # the newest
     ids: dict[str, str] = field(default_factory=dict)  # of the events that are going on, by label
 

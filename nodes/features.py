@@ -168,18 +168,8 @@ class FeaturesNode(Node):
 
     def finish(self) -> None:
         """Ends what nobody has ended: a stream whose capture is on another host and goes on."""
-        for row in self._ledger.rows():
-            if not row.ended:
-                self._end(
-                    Ended(
-                        stream=row.stream,
-                        epoch=row.epoch,
-                        end_sample=row.next_sample,
-                        rate=row.rate,
-                        reason="stopped",
-                        final=True,
-                    )
-                )
+        for ended in self._ledger.endings("stopped"):
+            self._end(ended)
 
     def _finish_segment(self, stream: _Stream) -> None:
         """Publishes the frames that the resampler and the front end still hold; they account for no new audio."""

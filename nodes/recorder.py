@@ -84,13 +84,7 @@ class RecorderNode(Node):
                     self._epoch(event.stream, event.epoch, event.rate).want(event)
                 case ScoreBlock() | Gap() as decided:
                     epoch = self._epoch(decided.stream, decided.epoch, decided.rate)
-                    # Up to its last window, which is not all that the block of features held.
-                    end = (
-                        decided.spans[-1][1]
-                        if isinstance(decided, ScoreBlock) and decided.spans
-                        else decided.end_sample
-                    )
-                    epoch.decided[middle[0]] = max(end, epoch.decided.get(middle[0], 0))
+                    epoch.decided[middle[0]] = max(decided.end_sample, epoch.decided.get(middle[0], 0))
                     self._waits_since = None
                 case Ended() as ended:
                     self._epoch(ended.stream, ended.epoch, ended.rate).decided[middle[0]] = FOREVER

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .messages import LedgerRow
+from .messages import Ended, LedgerRow
 
 
 class Hole(NamedTuple):
@@ -82,6 +82,21 @@ class Ledger:
         account.ended, account.final = True, final
         self._fold(stream)
         return hole
+
+    def endings(self, reason: str) -> list[Ended]:
+        """An end for each epoch that nobody has ended, at its position: for a place that stops before its sources."""
+        return [
+            Ended(
+                stream=stream,
+                epoch=epoch,
+                end_sample=account.position,
+                rate=account.rate,
+                reason=reason,
+                final=True,
+            )
+            for (stream, epoch), account in sorted(self._accounts.items())
+            if not account.ended
+        ]
 
     def position(self, stream: str, epoch: int) -> int:
         """The sample up to which everything of this epoch is accounted for; 0 for one never seen."""

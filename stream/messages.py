@@ -100,7 +100,7 @@ class FeatureBlock(Message, tag="features"):
 
 
 class ScoreBlock(Message, tag="scores"):
-    """Scores of the windows that ended in this span. Payload float32 `[windows, classes]`, 0..1; windows may be 0."""
+    """Scores of the windows that ended in this span, 1 or more. Payload float32 `[windows, classes]`, 0..1."""
 
     stream: str
     epoch: int

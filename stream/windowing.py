@@ -78,4 +78,5 @@ def windows_of(frames: Array, length: int, hop: int, silence: float) -> Array:
     """All windows of a whole segment, `[windows, length, dims]`. See `Windows`, which does the same in a stream."""
     cutter = Windows(length, hop, silence)
     ready = [*cutter.push(0, frames), *cutter.flush()]
-    return np.stack([window.values for window in ready]) if ready else np.empty((0, length, frames.shape[1]), np.float32)
+    values = [window.values for window in ready]
+    return np.stack(values) if values else np.empty((0, length, frames.shape[1]), np.float32)

@@ -6,7 +6,6 @@ import csv
 import json
 from pathlib import Path
 
-import pytest
 import soundfile
 
 from earwitness.stream.sources.demo import RATE, make_scene
@@ -111,22 +110,3 @@ def test_the_demo_is_told_beside_its_truth(start: Start) -> None:
     truth = program.of("truth")
     assert sum(line["result"] != "extra" for line in truth) == len(make_scene().truth)
     assert sum(line["result"] == "heard" for line in truth) >= len(make_scene().truth) - 1, program.told()
-
-
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (("--source", "nothing-here.wav"), "no such file"),
-        (("--source", "demo", "--model", "esc50-cmn"), "did you mean 'esc50-cnn'?"),
-        (("--source", "demo", "--only", "clasify"), "did you mean 'classify'?"),
-        (("--source", "demo", "--pace", "fast"), "pace"),
-        (("--source", "demo", "--bus", "tcp://127.0.0.1:7400"), "keys"),
-        (("--source", "demo", "--source", "demo", "--block", "7"), "block_s"),
-    ],
-)
-def test_what_a_person_can_mend_is_one_line(start: Start, args: tuple[str, ...], says: str) -> None:
-    program = start(*args)
-    assert program.wait() == 2, program.told()
-    assert says in program.errors[-1], program.told()
-    assert not any("Traceback" in line for line in program.errors)
-    assert program.lines == []
