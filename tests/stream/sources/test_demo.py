@@ -31,7 +31,7 @@ def test_sound_is_where_the_truth_says_and_nowhere_else(seed: int) -> None:
     assert np.abs(scene.samples.astype(int)).max() < 32000  # nothing clips
 
 
-@pytest.mark.parametrize("make", demo_sounds.CANDIDATES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", demo_sounds.SOUNDS, ids=lambda make: make.__name__)
 def test_each_sound_is_finite_and_differs_from_seed_to_seed(make: demo_sounds.Maker) -> None:
     one, other = (make(np.random.default_rng(seed), 22_050) for seed in (1, 2))
     assert np.isfinite(one).all()
