@@ -183,11 +183,10 @@ def _time(duration_s: float, rate: int) -> Signal:
 
 
 def _noise(rng: Rng, n: int, rate: int, gain: Gain) -> Signal:
-    """Gaussian noise of this spectrum, with an RMS of 1."""
-    frequency = np.fft.rfftfreq(n, 1 / rate)
-    spectrum = np.fft.rfft(rng.standard_normal(n)) * np.where(frequency > 20, gain(np.maximum(frequency, 1e-3)), 0.0)
-    if gain(np.array([1000.0]))[0] == 0 and not np.any(spectrum):  # a band below 20 Hz, as for slow wandering
-        spectrum = np.fft.rfft(rng.standard_normal(n)) * gain(np.maximum(frequency, 1e-3))
+    """Gaussian noise of this spectrum, with an RMS of 1 and no constant part."""
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    spectrum[0] = 0
+    spectrum[1:] *= gain(np.fft.rfftfreq(n, 1 / rate)[1:])
     noise = np.fft.irfft(spectrum, n)
     return np.asarray(noise / max(1e-12, float(np.sqrt(np.mean(noise**2)))))
 
