@@ -1,4 +1,4 @@
-"""Every message that flows, declared once: what it says, its topic, who sends it, who reads it, and whether loss matters.
+"""Every message that flows, declared once: what it says, its topic, who sends it, who reads it, and what a loss means.
 
 `TOPICS` is the table. The wire format, the reference page (`python -m earwitness.stream.messages`) and the fuzz test
 are made from it. All spans of samples are half-open, counted from the start of the epoch at the source's own rate.
@@ -183,7 +183,7 @@ class Level(Message, tag="level"):
 
 
 class Alarm(Message, tag="alarm"):
-    """Something that a person should know: a disk is full, a device is gone, a node was restarted, or that it is over."""
+    """Something that a person should know: a disk is full, a device is gone, a node died; or that it is over."""
 
     node: str
     stream: str  # "" when it concerns no single stream

@@ -1,4 +1,4 @@
-"""The features node: frames of a stream are those of the whole sound, gaps begin new segments, nothing goes uncounted."""
+"""The features node: frames are those of the whole sound, gaps begin new segments, nothing goes uncounted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Bench:
         self.node = FeaturesNode(job, self.bus.publisher(), specs=[SPEC])
         self.inbox = self.bus.subscriber(self.node.lossless)
 
-    def audio(self, samples: NDArray[np.int16], first: int, stream: str = "s", epoch: int = 1, rate: int = 16000) -> None:
+    def audio(
+        self, samples: NDArray[np.int16], first: int, stream: str = "s", epoch: int = 1, rate: int = 16000
+    ) -> None:
         block = AudioBlock(
             stream=stream, epoch=epoch, first_sample=first, end_sample=first + len(samples), rate=rate,
             channels=samples.shape[1] if samples.ndim == 2 else 1, dtype="int16", utc_ns=first * 62_500, utc_error_ns=0,
@@ -138,8 +140,9 @@ def test_a_block_that_never_came_is_found_by_its_index() -> None:
 
 def test_a_node_that_was_restarted_names_what_it_missed() -> None:
     row = LedgerRow(
-        stream="s", epoch=1, place="features", rate=16000, received=800, lost={}, next_sample=800, ended=False, final=False
-    )
+        stream="s", epoch=1, place="features", rate=16000, received=800, lost={}, next_sample=800, ended=False,
+        final=False,
+    )  # fmt: skip
     bench = Bench(ledger=(row,))
     bench.audio(noise(1000), 2000)
     bench.run()

@@ -91,12 +91,11 @@ class Bench:
         self.send("audio", self._ended(end, stream, epoch, final))
 
     def decided(
-        self, first: int, end: int, stream: str = "s", epoch: int = 1, model: str = "m", scored: int | None = None
+        self, first: int, end: int, stream: str = "s", epoch: int = 1, model: str = "m"
     ) -> None:
-        """Scores of a block of features [first, end), of which the windows reach to `scored`."""
-        spans = () if scored is None else ((scored - 100, scored),)
+        """Scores of the windows that end in [first, end)."""
         score = ScoreBlock(stream=stream, epoch=epoch, model=model, first_sample=first, end_sample=end, rate=RATE,
-                           segment_sample=0, first_window=0, spans=spans, classes=2, top=(), heard_ns=0, computed_ns=0,
+                           segment_sample=0, first_window=0, spans=(), classes=2, top=(), heard_ns=0, computed_ns=0,
                            scored_ns=0)  # fmt: skip
         assert self.sender.send(f"scores/{model}/{stream}", score, bytes(8 * len(spans)))
 
@@ -394,7 +393,7 @@ def test_a_file_waits_for_the_models_so_that_no_event_comes_too_late(bench: Any)
         position += 1_000
         if position % 10_000 == 0:
             b.event(position - 4_000, position - 3_000)
-        b.decided(position - 1_000, position + 50_000, scored=position)  # one large block, scored little by little
+        b.decided(position - 1_000, position)
         b.run()
     b.models_through(100_000)
     b.until(lambda: [row.final for row in b.node.ledger_rows()] == [True])
