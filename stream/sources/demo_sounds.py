@@ -186,7 +186,7 @@ def _noise(rng: Rng, n: int, rate: int, gain: Gain) -> Signal:
     """Gaussian noise of this spectrum, with an RMS of 1 and no constant part."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     spectrum[0] = 0
-    spectrum[1:] *= gain(np.fft.rfftfreq(n, 1 / rate)[1:])
+    spectrum[1:] *= gain(np.asarray(np.fft.rfftfreq(n, 1 / rate)[1:], np.float64))
     noise = np.fft.irfft(spectrum, n)
     return np.asarray(noise / max(1e-12, float(np.sqrt(np.mean(noise**2)))))
 
