@@ -4,7 +4,7 @@
 in one batch; `compute` is the same for one whole signal. Training, evaluation and live use this one code.
 
 **The values of a frame are the same bits whatever the block sizes and the other streams**, on one machine with one
-numpy (`log_mel.py` says how). Between machines they agree to about 1e-6, as other FFT and BLAS kernels round.
+numpy (`log_mel.py` says how). Between kinds of CPUs they agree to about 1e-6, where numpy's kernels round otherwise.
 """
 
 from __future__ import annotations

@@ -30,6 +30,17 @@ def mel_filters(
     return single
 
 
+def mel_bands(
+    filters: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.intp]]:
+    """The filters without their zeros (31 of 32 weights at n_fft 512): bins and weights, band after band, and where in
+    these each band starts. `np.add.reduceat(powers[:, bins] * weights, starts, axis=1)` is `powers @ filters.T`.
+    """
+    bands, bins = np.nonzero(filters)
+    starts = np.searchsorted(bands, np.arange(len(filters)))
+    return bins.astype(np.intp), filters[bands, bins], starts.astype(np.intp)
+
+
 def log_scale(mels: NDArray[np.float32], log: str, amin: float, log_offset: float, *, out: NDArray[np.float32]) -> None:
     """Mel powers on the logarithmic scale `FrontEndSpec.log` into `out`, which may be `mels`; both contiguous."""
     if log == "db":

@@ -161,7 +161,7 @@ def test_streams_out_of_step_do_not_touch_each_other(spec: FrontEndSpec, data: s
 
 @pytest.mark.parametrize("spec", SPECS[:4], ids=NAMES[:4])
 def test_a_frame_has_the_same_bits_at_every_place_of_a_batch(spec: FrontEndSpec) -> None:
-    """The tiled mel product must not round by position: 300 copies of one frame, each in another row."""
+    """The mel product must not round by position, as BLAS does: 300 copies of one frame, each in another row."""
     frame = sounds(spec.sr)["noise"][: spec.n_fft]
     blocks = {str(number): np.roll(frame, number % 2) for number in range(300)}
     values = [frames.values for frames in FrontEnd(spec).push(blocks).values()]
