@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,8 +166,7 @@ class ClassifyNode(Node):
         stream.reported = message.end_sample
         # Events first: whoever waits for a decision waits for nothing else.
         self._announce(stream, stream.detector.push(windows[0].index, scores))
-        payload = memoryview(np.ascontiguousarray(scores, np.float32)).cast("B")
-        self._send("scores", stream, message, payload)
+        self._send("scores", stream, message, scores.astype("<f4", copy=False).tobytes())
         self.delay("heard to scored", (now - block.heard_ns) / 1e9)
 
     def _announce(self, stream: _Stream, decisions: list[Decision]) -> None:
@@ -174,7 +174,7 @@ class ClassifyNode(Node):
         assert block is not None
         for decision in decisions:
             onset_ns = block.utc_ns + span_ns(decision.onset_sample - block.first_sample, block.rate)
-            common = {
+            common: dict[str, Any] = {
                 "stream": block.stream,
                 "epoch": block.epoch,
                 "label": decision.label,
@@ -265,7 +265,7 @@ class ClassifyNode(Node):
         manifest = self.bundle.manifest
         return Windows(manifest.window_frames, manifest.hop_frames, self._spec.silence)
 
-    def _send(self, topic: str, stream: _Stream, message: Message, payload: memoryview | bytes = b"") -> None:
+    def _send(self, topic: str, stream: _Stream, message: Message, payload: bytes = b"") -> None:
         """Waits for room; and for somebody who listens, as long as it takes to start a monitor again, not for ever."""
         key = (self.bundle.tag, stream.name) if topic == "scores" else (stream.name,)
         full = topic_of(topic, *key)

@@ -127,7 +127,7 @@ class FeaturesNode(Node):
             computed_ns=now,
             replaced=stream.replaced,
         )
-        payload = memoryview(np.ascontiguousarray(frames.values, np.float32)).cast("B") if len(frames.values) else b""
+        payload = frames.values.astype("<f4", copy=False).tobytes()
         self.publisher.send(
             topic_of("features", key, last.stream), message, payload, wait=True, give_up=self.while_waiting
         )

@@ -90,14 +90,12 @@ class Bench:
     def ended(self, end: int, stream: str = "s", epoch: int = 1, final: bool = True) -> None:
         self.send("audio", self._ended(end, stream, epoch, final))
 
-    def decided(
-        self, first: int, end: int, stream: str = "s", epoch: int = 1, model: str = "m"
-    ) -> None:
+    def decided(self, first: int, end: int, stream: str = "s", epoch: int = 1, model: str = "m") -> None:
         """Scores of the windows that end in [first, end)."""
         score = ScoreBlock(stream=stream, epoch=epoch, model=model, first_sample=first, end_sample=end, rate=RATE,
                            segment_sample=0, first_window=0, spans=(), classes=2, top=(), heard_ns=0, computed_ns=0,
                            scored_ns=0)  # fmt: skip
-        assert self.sender.send(f"scores/{model}/{stream}", score, bytes(8 * len(spans)))
+        assert self.sender.send(f"scores/{model}/{stream}", score)
 
     def models_through(self, end: int, stream: str = "s", epoch: int = 1, model: str = "m") -> None:
         self.sender.send(f"scores/{model}/{stream}", self._ended(end, stream, epoch, True))
