@@ -155,7 +155,7 @@ class ClassifyNode(Node):
             end_sample=max(stream.reported, spans[-1][1]),
             rate=block.rate,
             segment_sample=stream.segment_sample,
-            first_window=windows[0].index,
+            first_window=windows[0].number,
             spans=spans,
             classes=len(labels),
             top=tuple((labels[index], round(float(scores[-1, index]), 4)) for index in best),
@@ -165,7 +165,7 @@ class ClassifyNode(Node):
         )
         stream.reported = message.end_sample
         # Events first: whoever waits for a decision waits for nothing else.
-        self._announce(stream, stream.detector.push(windows[0].index, scores))
+        self._announce(stream, stream.detector.push(windows[0].number, scores))
         self._send("scores", stream, message, scores.astype("<f4", copy=False).tobytes())
         self.delay("heard to scored", (now - block.heard_ns) / 1e9)
 
@@ -296,8 +296,8 @@ class _Stream:
 
     def span(self, window: Window) -> tuple[int, int]:
         """The source samples that a window was made of."""
-        first = self.spec.frame_span(window.index * self.windows.hop)[0]
-        end = self.spec.frame_span(window.index * self.windows.hop + window.frames - 1)[1]
+        first = self.spec.frame_span(window.number * self.windows.hop)[0]
+        end = self.spec.frame_span(window.number * self.windows.hop + window.frames - 1)[1]
         return self.source_sample(first), self.source_sample(end)
 
     def source_sample(self, front_end_sample: int) -> int:

@@ -16,9 +16,9 @@ Array = NDArray[np.float32]
 
 
 class Window(NamedTuple):
-    """Window `index` of its segment: float32 `[length, dims]`, of which the first `frames` were heard."""
+    """Window number `number` of its segment: float32 `[length, dims]`, of which the first `frames` were heard."""
 
-    index: int
+    number: int
     values: Array
     frames: int
 

@@ -26,11 +26,11 @@ def test_any_portions_give_the_windows_of_the_whole(count: int, length: int, hop
         got += windows.push(first, frames[first:end])
         first = end
     got += windows.flush()
-    assert [window.index for window in got] == list(range(len(got)))
+    assert [window.number for window in got] == list(range(len(got)))
     np.testing.assert_array_equal(
         np.array([w.values for w in got]).reshape(-1, length, 2), windows_of(frames, length, hop, SILENCE)
     )
-    seen = {frame for w in got for frame in range(w.index * hop, w.index * hop + w.frames)}
+    seen = {frame for w in got for frame in range(w.number * hop, w.number * hop + w.frames)}
     assert seen == set(range(count))
 
 
@@ -51,7 +51,7 @@ def test_a_sound_shorter_than_a_window_is_filled_up_with_silence() -> None:
 def test_a_segment_joined_late_begins_with_its_first_whole_window() -> None:
     windows = Windows(4, 3, SILENCE)
     got = windows.push(7, frames_of(20)[7:20])
-    assert [window.index for window in got] == [3, 4, 5]
+    assert [window.number for window in got] == [3, 4, 5]
     np.testing.assert_array_equal(got[0].values, frames_of(20)[9:13])
 
 
