@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import selectors
 import stat
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import zmq
 
@@ -44,7 +44,7 @@ class Broker:
         self.counts: Counter[str] = Counter()
         self._folder = _claim_folder(address)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._poller = zmq.Poller()
+        self._selector = selectors.DefaultSelector()
         self._channels: list[_Channel] = []
         self._gate: Gatekeeper | None = None
         try:
@@ -55,32 +55,27 @@ class Broker:
         except BaseException:
             self.close()
             raise
+        # zmq_poll asks every socket at every turn, which costs more than passing a message: the selector tells which
+        # channel has news.
         for channel in self._channels:
             for socket in channel.sockets:
-                self._poller.register(socket, zmq.POLLIN)
+                self._selector.register(socket.FD, selectors.EVENT_READ, channel)
         for socket in self._gate.sockets if self._gate else ():
-            self._poller.register(socket, zmq.POLLIN)
+            self._selector.register(socket.FD, selectors.EVENT_READ, self._gate)
+        self._busy: set[_Channel | Gatekeeper] = {*self._channels, *([self._gate] if self._gate else [])}
 
     def serve(self, timeout_s: float) -> bool:
         """Passes on what is ready; waits at most this long when nothing is. Whether there was anything."""
-        held = [channel for channel in self._channels if channel.held is not None]
-        for channel in held:
-            # A channel that is held does not read, so its publishers must not wake the poller. When its subscriber
-            # reads again, no socket becomes ready: it is tried again every millisecond.
-            self._poller.modify(channel.publishers, 0)
-        ready: dict[Any, int] = dict(self._poller.poll(1 if held else max(1, round(timeout_s * 1000))))
-        for channel in held:
-            self._poller.modify(channel.publishers, zmq.POLLIN)
-        if self._gate is not None and ready:
-            self._gate.serve(ready)
-        for channel in self._channels:
-            channel.pass_subscriptions(ready)
-            if channel.held is not None or channel.publishers in ready:
-                channel.pass_messages()
-        return bool(ready or held)
+        held = {channel for channel in self._channels if channel.held is not None}
+        # When the subscriber that holds a channel reads again nothing becomes readable: it is tried every millisecond.
+        wait_s = 0.0 if self._busy - held else 0.001 if held else timeout_s
+        ready = {key.data for key, _ in self._selector.select(wait_s)}
+        self._busy = {each for each in ready | self._busy | held if each.serve()}
+        return bool(ready or self._busy)
 
     def close(self) -> None:
         """Closes all sockets; what is queued gets a moment. Socket files are removed."""
+        self._selector.close()
         for channel in self._channels:
             channel.close()
         if self._gate is not None:
@@ -125,25 +120,37 @@ class _Channel:
         self.publishers, self.lossless, self.latest = self.sockets
         self.lossless.setsockopt(zmq.XPUB_NODROP, 1)
 
-    def pass_subscriptions(self, ready: dict[Any, int]) -> None:
+    def serve(self, at_most: int = 200) -> bool:
+        """Passes subscriptions and messages on. Whether to come back at once: not all of it may be read.
+
+        A socket's descriptor tells of news once only, and any call on the socket may take the news in; so each of the
+        three is read until it is empty, after the last call that may have.
+        """
+        more = self._pass_messages(at_most)
+        return self._pass_subscriptions() or more
+
+    def _pass_subscriptions(self) -> bool:
+        passed = False
         for side in (self.lossless, self.latest):
-            while side in ready:
+            while True:
                 try:
                     change = side.recv(zmq.NOBLOCK)
                 except zmq.Again:
                     break
                 if change[:1] in (b"\0", b"\1"):
                     self.publishers.send(change)
+                    passed = True
                 else:
                     self.counts["malformed"] += 1  # only a broken peer sends anything else up here
+        return passed
 
-    def pass_messages(self, at_most: int = 200) -> None:
+    def _pass_messages(self, at_most: int) -> bool:
         for _ in range(at_most):
             if self.held is None:
                 try:
                     frame = self.publishers.recv(zmq.NOBLOCK)
                 except zmq.Again:
-                    return
+                    return False
                 if not belongs(frame, self.name):
                     self.counts["malformed"] += 1
                     continue
@@ -151,8 +158,9 @@ class _Channel:
                 frame, self.held = self.held, None
             if not self._pass(frame):
                 self.held = frame
-                return
+                return True
             self.counts[f"passed_{self.name}"] += 1
+        return True
 
     def _pass(self, frame: bytes) -> bool:
         try:

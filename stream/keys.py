@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import zmq
 from zmq.utils import z85
@@ -135,18 +134,17 @@ class Gatekeeper:
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
-        """What a poller has to watch."""
+        """What there is to listen to."""
         return [self._questions, *self._monitors]
 
-    def serve(self, ready: dict[Any, int]) -> None:
-        """Answers and counts what has come; known clients wait for it."""
-        if self._questions in ready:
-            parts = self._questions.recv_multipart()
+    def serve(self) -> bool:
+        """Answers and counts all that has come; known clients wait for it. False: there is no more."""
+        while parts := _received(self._questions):
             self._questions.send_multipart(self._answer(parts))
         for monitor in self._monitors:
-            if monitor in ready:
-                monitor.recv_multipart()  # which failure it was and whose does not matter
+            while _received(monitor):  # which failure it was and whose does not matter
                 self._counts["handshake_failed"] += 1
+        return False
 
     def close(self) -> None:
         """After the sockets that it watched."""
@@ -160,6 +158,13 @@ class Gatekeeper:
             return [b"1.0", request, b"200", b"OK", b"", b""]
         self._counts["denied"] += 1
         return [b"1.0", request, b"400", b"unknown key", b"", b""]
+
+
+def _received(socket: zmq.Socket[bytes]) -> list[bytes]:
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return []
 
 
 def _write(path: Path, kind: bytes, key: bytes) -> None:
