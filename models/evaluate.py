@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stream.detect import Detector, Start, detect_settings
+from ..stream.detect import Detector, Start
+from ..stream.detect_settings import detect_settings
 from ..stream.errors import EarwitnessError, nearest
 from ..stream.features.frontend import clean, compute
 from ..stream.windowing import windows_of

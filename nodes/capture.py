@@ -22,6 +22,7 @@ from ..stream.ledger import Ledger
 from ..stream.level import LevelMeter
 from ..stream.messages import AudioBlock, AudioOpened, Ended, Gap, LedgerRow, Level, topic_of
 from ..stream.sources.source import (
+    OWN_PROCESS,
     Chunk,
     Format,
     Samples,
@@ -380,7 +381,7 @@ class _Opening(threading.Thread):
 
 def _specs_of(job: Job) -> list[SourceSpec]:
     specs = source_specs(job.config.source_settings, job.config.ring_s)
-    return [spec for spec in specs if (spec.name == job.part if job.part else spec.kind != "mic")]
+    return [spec for spec in specs if (spec.name == job.part if job.part else spec.kind not in OWN_PROCESS)]
 
 
 def main() -> None:

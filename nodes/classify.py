@@ -6,7 +6,7 @@ waited for `DEADLINE_S`; then one call scores them all. A window's scores do not
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,8 @@ from ..models.bundle import Bundle, find_bundle
 from ..models.runtime import Runtime, open_runtime
 from ..stream.bus import Publisher
 from ..stream.clock import span_ns
-from ..stream.detect import Decision, Detector, Start, detect_settings
+from ..stream.detect import Decision, Detector, Start
+from ..stream.detect_settings import detect_settings
 from ..stream.features.frontend import FrontEndSpec
 from ..stream.ledger import Hole, Ledger
 from ..stream.messages import Ended, EventEnd, EventStart, FeatureBlock, Gap, LedgerRow, Message, ScoreBlock, topic_of
@@ -173,27 +174,29 @@ class ClassifyNode(Node):
         block = stream.block
         assert block is not None
         for decision in decisions:
-            onset_ns = block.utc_ns + span_ns(decision.onset_sample - block.first_sample, block.rate)
+            if isinstance(decision, Start):
+                utc_ns = block.utc_ns + span_ns(decision.onset_sample - block.first_sample, block.rate)
+                stream.events[decision.label] = _Event(event_id(utc_ns), utc_ns, block.utc_error_ns)
+                self.counts["events"] += 1
+            event = stream.events[decision.label]
             common: dict[str, Any] = {
+                "id": event.id,
                 "stream": block.stream,
                 "epoch": block.epoch,
                 "label": decision.label,
                 "score": round(decision.score, 4),
                 "onset_sample": decision.onset_sample,
                 "rate": block.rate,
-                "utc_ns": onset_ns,
-                "utc_error_ns": block.utc_error_ns,
+                "utc_ns": event.utc_ns,
+                "utc_error_ns": event.utc_error_ns,
                 "model": self.bundle.tag,
                 "latency_ms": round((time.time_ns() - block.heard_ns) / 1e6, 1),
             }
             if isinstance(decision, Start):
-                stream.ids[decision.label] = event_id(onset_ns)
-                message: EventStart | EventEnd = EventStart(id=stream.ids[decision.label], **common)
+                self._send("event", stream, EventStart(**common))
             else:
-                opened = stream.ids.pop(decision.label)
-                message = EventEnd(id=opened, offset_sample=decision.offset_sample, **common)
-            self.counts["events"] += isinstance(decision, Start)
-            self._send("event", stream, message)
+                self._send("event", stream, EventEnd(offset_sample=decision.offset_sample, **common))
+                del stream.events[decision.label]
 
     # ---- interruptions
 
@@ -281,6 +284,15 @@ class ClassifyNode(Node):
             self.counts["unheard"] += 1
 
 
+@dataclass(frozen=True)
+class _Event:
+    """What an event's end repeats of its start, although the clock knows better by then."""
+
+    id: str
+    utc_ns: int
+    utc_error_ns: int
+
+
 @dataclass
 class _Stream:
     name: str
@@ -292,7 +304,7 @@ class _Stream:
     segment_sample: int = -1  # of the segment that is going on; -1: the next block begins one
     reported: int = 0  # up to where the windows that were published reach
     block: FeatureBlock | None = None  # the newest
-    ids: dict[str, str] = field(default_factory=dict)  # of the events that are going on, by label
+    events: dict[str, _Event] = field(default_factory=dict)  # those that are going on, by label
 
     def span(self, window: Window) -> tuple[int, int]:
         """The source samples that a window was made of."""
@@ -307,7 +319,7 @@ class _Stream:
 
 def event_id(utc_ns: int) -> str:
     """A ULID (https://github.com/ulid/spec): 48 bits of UTC milliseconds, 80 random bits; sorts by time."""
-    value = (utc_ns // 1_000_000 << 80) | secrets.randbits(80)
+    value = (utc_ns // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -27,7 +27,7 @@ from ..stream.bus import Publisher, ZmqBus
 from ..stream.config import Config
 from ..stream.keys import load_keys
 from ..stream.messages import Alarm, Health, LedgerRow, topic_of
-from ..stream.sources.source import source_specs
+from ..stream.sources.source import OWN_PROCESS, source_specs
 from .node import EndRun, Failed, Job, Mark, Ready, Report
 from .socket_folder import socket_folder
 from .systemd import notify, watchdog_interval_s
@@ -46,9 +46,9 @@ class Part:
 
 
 def plan(config: Config) -> list[Part]:
-    """The nodes of a run, in the order of the flow. A sound device has a capture process of its own."""
+    """The nodes of a run, in the order of the flow. A device, or a network stream, has a capture process of its own."""
     sources = source_specs(config.source_settings)
-    devices = [source.name for source in sources if source.kind == "mic"]
+    devices = [source.name for source in sources if source.kind in OWN_PROCESS]
     others = len(devices) < len(sources)
     models = [model.bundle for model in config.model_settings]
     parts = [Part("broker", "broker")]

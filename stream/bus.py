@@ -8,7 +8,6 @@ that hold the flow back when they fall behind, `latest` for subscribers that los
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 import time
 from collections import Counter
@@ -204,7 +203,7 @@ class ZmqPublisher:
     def __init__(self, bus: ZmqBus):
         self._bus = bus
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()  # its own: ending it waits for what is queued
-        self._sender = secrets.randbits(63)
+        self._sender = int.from_bytes(os.urandom(8), "big") >> 1
         self._sequence: Counter[str] = Counter()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._subscriptions: dict[str, set[bytes]] = {}
@@ -299,7 +298,7 @@ class ZmqSubscriber:
         """
         deadline = time.monotonic() + timeout_s
         for channel, socket in self._sockets.items():
-            probe = make_probe(secrets.token_bytes(8))
+            probe = make_probe(os.urandom(8))
             socket.setsockopt(zmq.SUBSCRIBE, probe)
             echo = self._bus.open(zmq.Context.instance(), zmq.PUB, channel)
             self._bus.connect(echo, channel, "in")
@@ -386,6 +385,6 @@ class Latest(ZmqSubscriber):
 
 def private_folder(parent: Path) -> Path:
     """A new folder that only this user can enter, for the sockets of one run."""
-    folder = parent / f"earwitness-{secrets.token_hex(6)}"
+    folder = parent / f"earwitness-{os.urandom(6).hex()}"
     folder.mkdir(mode=0o700)
     return folder

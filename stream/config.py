@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 
 from .clips import RecorderSettings
-from .detect import detect_settings
+from .detect_settings import detect_settings
 from .errors import EarwitnessError, nearest
 
 NODES: tuple[str, ...] = ("broker", "capture", "features", "classify", "recorder", "monitor")

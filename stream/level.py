@@ -35,7 +35,7 @@ class LevelMeter:
     def __init__(self, samples: int, dtype: str) -> None:
         self._enough = samples
         self._scale = np.float32(1 / _FULL_SCALE[dtype])
-        self._reset()
+        self._count, self._energy, self._peak, self._clipped = 0, 0.0, 0.0, 0
 
     def add(self, block: NDArray[Any]) -> Loudness | None:
         """Takes a block `[samples, channels]`; a reading when there is enough. NaN counts as silence."""
@@ -56,11 +56,8 @@ class LevelMeter:
         if self._count < self._enough:
             return None
         reading = Loudness(self._count, _db(self._energy / self._count), _db(self._peak**2), self._clipped)
-        self._reset()
-        return reading
-
-    def _reset(self) -> None:
         self._count, self._energy, self._peak, self._clipped = 0, 0.0, 0.0, 0
+        return reading
 
 
 def _db(power: float) -> float:

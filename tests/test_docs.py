@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from earwitness import launch
-from earwitness.stream import config, messages
+from earwitness.stream import config, detect_settings, messages
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -30,7 +30,7 @@ def test_the_page_of_messages_is_what_the_table_generates() -> None:
 
 def test_the_page_of_the_config_tells_every_key_with_its_default_and_no_other() -> None:
     told = dict(re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \|", _page("config.md"), re.MULTILINE))
-    expected = {key: "required" if default is msgspec.NODEFAULT else _toml(default) for key, default in _keys()}
+    expected = {key: _toml(default) for key, default in _keys()}
     assert told == expected
 
 
@@ -39,6 +39,17 @@ def test_the_page_of_the_command_line_tells_every_command_with_its_options_and_n
     told = {name: set(re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)) for name, text in sections}
     options = {name: set(re.findall(r"`(--?[a-z-]+)`", " ".join(cells))) for name, cells in told.items()}
     assert options == dict(_commands(launch.app))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_that_a_page_shows_exist(page: Path) -> None:
+    commands = dict(_commands(launch.app))
+    shown = re.findall(r"(?:^|[`|/ ])earwitness ([a-z][^`|#\n]*)", _with_lines_joined(page.read_text()), re.MULTILINE)
+    for text in shown:
+        name = next((name for name in commands if f"{text} ".startswith(f"{name} ")), None)
+        assert name is not None, text
+        unknown = set(re.findall(r"(?<=\s)--[a-z-]+", text)) - commands[name] - {"--help"}
+        assert not unknown, text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -67,6 +78,10 @@ def _page(name: str) -> str:
     return (DOCS / "reference" / name).read_text()
 
 
+def _with_lines_joined(text: str) -> str:
+    return re.sub(r"\\\n\s*", "", text)
+
+
 def _commands(app: typer.Typer, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
     """Every command, those of groups as `models list`, with the spellings of its options."""
     for command in app.registered_commands:
@@ -91,6 +106,8 @@ def _keys(kind: type[msgspec.Struct] = config.Config, prefix: str = "") -> list[
     found: list[tuple[str, object]] = []
     for field in msgspec.structs.fields(kind):
         default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+        if prefix == "" and field.name == "detect":
+            default = detect_settings.DetectSettings()  # its fields by name, in place of the bundle's
         if isinstance(default, msgspec.Struct):
             found += _keys(type(default), f"{prefix}{field.name}.")
             continue
@@ -101,6 +118,10 @@ def _keys(kind: type[msgspec.Struct] = config.Config, prefix: str = "") -> list[
 
 
 def _toml(value: object) -> str:
+    if value is msgspec.NODEFAULT:
+        return "required"
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, str):

@@ -29,6 +29,7 @@ Kind = Literal["mic", "file", "stdin", "network", "demo"]
 RawType = Literal["uint8", "int16", "int24", "int32", "float32"]  # of raw PCM, little-endian
 
 URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "srt", "udp")
+OWN_PROCESS: tuple[Kind, ...] = ("mic", "network")  # drivers and decoders may crash, and take no other stream along
 RAW_TYPES: dict[str, RawType] = {
     "uint8": "uint8", "int16": "int16", "int24": "int24", "int32": "int32", "float32": "float32",
     "u8": "uint8", "s16le": "int16", "s24le": "int24", "s243le": "int24", "s32le": "int32", "f32le": "float32",

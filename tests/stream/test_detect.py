@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from earwitness.stream.detect import Decision, Detector, DetectSettings, End, Start, check_thresholds, detect_settings
+from earwitness.stream.detect import Decision, Detector, End, Start, check_thresholds
+from earwitness.stream.detect_settings import DetectSettings, detect_settings
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import FrontEndSpec, compute
 
