@@ -158,6 +158,7 @@ class _Channel:
                 frame, self.held = self.held, None
             if not self._pass(frame):
                 self.held = frame
+                self.publishers.getsockopt(zmq.EVENTS)  # quietens its descriptor, for it is not read now
                 return True
             self.counts[f"passed_{self.name}"] += 1
         return True

@@ -504,6 +504,27 @@ class TestNode:
 
 
 class TestCost:
+    def test_a_channel_that_is_held_costs_little(self, address: str, start_broker: Any, eventually: Wait) -> None:
+        child = start_broker(address)
+
+        def cpu_s() -> float:
+            fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        bus = ZmqBus(address)
+        stuck = bus.subscriber(["audio/"])
+        assert stuck.synchronise()
+        with Feed(bus) as feed:
+            before = -1
+            while feed.sent != before:
+                before = feed.sent
+                time.sleep(0.3)
+            began, used = time.monotonic(), cpu_s()
+            time.sleep(2.0)
+            assert feed.sent == before
+            assert (cpu_s() - used) / (time.monotonic() - began) < 0.25
+        stuck.close()
+
     @pytest.mark.slow
     def test_a_hundred_thousand_messages_leave_the_broker_small(self, address: str, start_broker: Any) -> None:
         child = start_broker(address)
