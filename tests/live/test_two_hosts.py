@@ -59,7 +59,7 @@ def test_a_wrong_key_gets_nothing_and_is_counted(start: Start, scene: Path, tmp_
         "--only", "capture", "--source", f"s={scene}", "--pace", "max", "--bus", address, "--keys", theirs["board"],
         out="board",
     )  # fmt: skip
-    server.wait_for(lambda: server.of("alarm", name="refused-client"), what="nobody told of the refusal")
+    server.wait_for(lambda: server.of("alarm", name="client-refused"), what="nobody told of the refusal")
     assert server.of("start") == []
 
 
