@@ -108,7 +108,7 @@ class _Channel:
         for kind, side in ((zmq.XSUB, "in"), (zmq.XPUB, "lossless"), (zmq.XPUB, "latest")):
             socket = context.socket(kind)
             self.sockets.append(socket)
-            configure(socket, name)
+            configure(socket, name, address)
             socket.setsockopt(zmq.LINGER, 200)
             if keys is not None and gate is not None:
                 keys.secure_server(socket)

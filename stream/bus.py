@@ -161,7 +161,7 @@ class ZmqBus:
     def open(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, channel: str) -> zmq.Socket[bytes]:
         """A socket with everything set that has to be before `connect`."""
         socket = context.socket(kind)
-        configure(socket, channel)
+        configure(socket, channel, self.address)
         if self.keys is not None:
             self.keys.secure_client(socket)
         return socket
@@ -176,7 +176,7 @@ class ZmqBus:
             raise EarwitnessError(f"bus address {address}: {error.strerror}") from None
 
 
-def configure(socket: zmq.Socket[bytes], channel: str) -> None:
+def configure(socket: zmq.Socket[bytes], channel: str, address: str) -> None:
     """What every socket of the bus has in common: bounded queues and sizes, quick reconnects, dead links noticed.
 
     No ZMTP heartbeats: they cannot pass a peer that is held back, whose healthy link they then cut, and messages with
@@ -189,7 +189,7 @@ def configure(socket: zmq.Socket[bytes], channel: str) -> None:
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 250)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, 3000)
-    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.IPV6, "[" in address)  # a name that has both kinds would be tried by IPv6 alone
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, max(1, round(LINK_TIMEOUT_S / 3)))
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, max(1, round(LINK_TIMEOUT_S / 6)))

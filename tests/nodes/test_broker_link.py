@@ -52,6 +52,18 @@ class TestKeys:
             listener.close()
             publisher.close()
 
+    @pytest.mark.parametrize(
+        ("served", "reached"),
+        [("127.0.0.1", "localhost"), ("*", "*"), ("*", "127.0.0.1"), ("[::]", "[::1]"), ("[::]", "127.0.0.1")],
+    )
+    def test_a_broker_is_reached_by_any_of_its_addresses(
+        self, serve: Any, hosts: dict[str, Keys], free_port: int, served: str, reached: str
+    ) -> None:
+        if "[" in served and not Path("/proc/net/if_inet6").exists():
+            pytest.skip("no IPv6 here")
+        with serve(f"tcp://{served}:{free_port}", hosts["broker"]):
+            assert ZmqBus(f"tcp://{reached}:{free_port}", hosts["board"]).join(5.0)
+
     def test_wrong_keys_get_nothing_give_nothing_and_are_counted(
         self, serve: Any, hosts: dict[str, Keys], free_port: int, tmp_path: Path, eventually: Wait
     ) -> None:
