@@ -160,6 +160,7 @@ class ClassifyNode(Node):
             spans=spans,
             classes=len(labels),
             top=tuple((labels[index], round(float(scores[-1, index]), 4)) for index in best),
+            heard_sample=block.end_sample,
             heard_ns=block.heard_ns,
             computed_ns=block.computed_ns,
             scored_ns=now,

@@ -40,7 +40,7 @@ from .sources.demo import RATE, make_scene
 
 STAGES = ("block", "features", "classify", "deliver", "all")
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-STREAMS = (8, 16, 32, 48, 64, 80, 96, 128)
+STREAMS = (16, 32, 64, 96, 128, 192, 256)
 LATE_S = 1.0  # real-time streams whose scores come later than this are more than the machine can hold
 
 
@@ -226,7 +226,7 @@ def _note_delays(scores: ScoreBlock, now_ns: int, delays_ms: dict[str, list[floa
     """Every window of the message; those that waited in it for the last one have waited in `block`."""
     for _, end_sample in scores.spans:
         stages = {
-            "block": 1000 * max(0, scores.end_sample - end_sample) / scores.rate,
+            "block": 1000 * max(0, scores.heard_sample - end_sample) / scores.rate,
             "features": (scores.computed_ns - scores.heard_ns) / 1e6,
             "classify": (scores.scored_ns - scores.computed_ns) / 1e6,
             "deliver": (now_ns - scores.scored_ns) / 1e6,

@@ -113,7 +113,8 @@ class ScoreBlock(Message, tag="scores"):
     spans: tuple[tuple[int, int], ...]  # of each window, in source samples
     classes: int
     top: tuple[tuple[str, float], ...]  # the best labels of the last window, best first
-    heard_ns: int
+    heard_sample: int  # the end of the audio that had to come until the last window was complete …
+    heard_ns: int  # … and when it came
     computed_ns: int  # when the features were ready
     scored_ns: int
 

@@ -24,7 +24,8 @@ def level(rms_db: float, peak_db: float, stream: str = "a", clipped: int = 0) ->
 def scores(top: tuple[tuple[str, float], ...], model: str = "m@1", epoch: int = 1) -> ScoreBlock:
     return ScoreBlock(
         stream="a", epoch=epoch, model=model, first_sample=0, end_sample=10, rate=RATE, segment_sample=0,
-        first_window=0, spans=((0, 10),) if top else (), classes=2, top=top, heard_ns=0, computed_ns=0, scored_ns=0,
+        first_window=0, spans=((0, 10),) if top else (), classes=2, top=top, heard_sample=0, heard_ns=0,
+        computed_ns=0, scored_ns=0,
     )  # fmt: skip
 
 

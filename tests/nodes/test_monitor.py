@@ -223,7 +223,8 @@ def test_a_demo_ends_with_its_truth_beside_what_was_heard(make: Make) -> None:
     heard = start()
     block = ScoreBlock(
         stream="demo", epoch=1, model="m@1", first_sample=0, end_sample=round((first.onset_s + 0.5) * 8000), rate=8000,
-        segment_sample=0, first_window=0, spans=(), classes=2, top=(), heard_ns=0, computed_ns=0, scored_ns=0,
+        segment_sample=0, first_window=0, spans=(), classes=2, top=(), heard_sample=0, heard_ns=0,
+        computed_ns=0, scored_ns=0,
     )  # fmt: skip
     fields = {name: getattr(heard, name) for name in heard.__struct_fields__}
     bench.say(type(heard)(**{**fields, "stream": "demo", "label": first.label, "onset_sample": onset}), block)

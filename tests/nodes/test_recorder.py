@@ -93,7 +93,8 @@ class Bench:
     def decided(self, first: int, end: int, stream: str = "s", epoch: int = 1, model: str = "m") -> None:
         """Scores of the windows that end in [first, end)."""
         score = ScoreBlock(stream=stream, epoch=epoch, model=model, first_sample=first, end_sample=end, rate=RATE,
-                           segment_sample=0, first_window=0, spans=(), classes=2, top=(), heard_ns=0, computed_ns=0,
+                           segment_sample=0, first_window=0, spans=(), classes=2, top=(), heard_sample=0, heard_ns=0,
+                           computed_ns=0,
                            scored_ns=0)  # fmt: skip
         assert self.sender.send(f"scores/{model}/{stream}", score)
 

@@ -15,9 +15,9 @@ from earwitness.stream.messages import ScoreBlock
 
 def test_each_window_of_a_message_has_its_own_wait_for_the_block_and_the_stages_add_up() -> None:
     scores = ScoreBlock(
-        stream="s", epoch=1, model="m@0", first_sample=0, end_sample=16000, rate=16000, segment_sample=0,
+        stream="s", epoch=1, model="m@0", first_sample=0, end_sample=15840, rate=16000, segment_sample=0,
         first_window=0, spans=((0, 15000), (400, 15840)), classes=2, top=(),
-        heard_ns=0, computed_ns=2_000_000, scored_ns=5_000_000,
+        heard_sample=16000, heard_ns=0, computed_ns=2_000_000, scored_ns=5_000_000,
     )  # fmt: skip
     delays_ms: dict[str, list[float]] = defaultdict(list)
     bench._note_delays(scores, 6_000_000, delays_ms)
