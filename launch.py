@@ -91,6 +91,82 @@ def run(
     raise typer.Exit(outcome.code or (0 if balanced else 1))
 
 
+@app.command()
+def devices() -> None:
+    """The microphones that can be listened to here, as `--source` takes them."""
+    from .stream.sources.devices import list_devices
+
+    found = list_devices()
+    for device in found:
+        default = ", the default" if device.is_default else ""
+        print(f"mic:{device.id}\n    {device.name}, {device.channels} channels, {device.default_rate} Hz{default}")
+    if not found:
+        _log("no microphone here; `earwitness doctor` tells why")
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where clips are to go.")] = Path("earwitness-out"),
+) -> None:
+    """What is missing here, and the command that mends it. Exit 1 when a run would fail."""
+    from .stream.doctor import diagnose
+
+    findings = diagnose(out)
+    for finding in findings:
+        print(finding)
+    raise typer.Exit(1 if any(finding.level == "bad" for finding in findings) else 0)
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Where they go; new clients are added to what is there.")],
+    client: Annotated[list[str] | None, typer.Option(help="A host that is to connect. Repeatable.")] = None,
+) -> None:
+    """Keys for a run on several hosts: a folder for the broker's host and one for each client's."""
+    from .stream.keys import make_keys
+
+    for name, made in make_keys(folder, client or ()).items():
+        print(f"{made}: belongs on the host {name!r} and nowhere else; name it there with --keys")
+
+
+models_app = typer.Typer(name="models", help="The models in the box.", no_args_is_help=True)
+app.add_typer(models_app)
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """What each can hear, and its licence."""
+    from .models.catalog import list_lines
+
+    for line in list_lines():
+        print(line)
+
+
+@models_app.command("show")
+def models_show(name: Annotated[str, typer.Argument(help="A name in the box or a folder.")]) -> None:
+    """One bundle: licence, window, scores, thresholds."""
+    from .models.bundle import find_bundle
+    from .models.catalog import show_lines
+
+    for line in show_lines(find_bundle(name)):
+        print(line)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="A look: two minutes instead of ten.")] = False,
+    minutes: Annotated[float, typer.Option(help="Watch memory for so long, too.")] = 0.0,
+    page: Annotated[Path | None, typer.Option(help="A Markdown page to write the tables into.")] = None,
+) -> None:
+    """Delay by stage, speed, streams at once, memory and CPU, on this machine."""
+    from .stream.bench import bench as measure
+    from .stream.bench import write_page
+
+    lines = measure(print, quick, minutes)
+    if page is not None:
+        write_page(page, lines)
+
+
 def main() -> None:
     """The entry point of `earwitness` and of `python launch.py`: exits with 0, 1 or 2 as docs/reference says."""
     from .stream.errors import EarwitnessError
