@@ -32,7 +32,8 @@ from ..stream.sources.source import (
     make_source,
     source_specs,
 )
-from .node import HEARTBEAT_S, Job, Mark, Node, run_node
+from .marks import Mark
+from .node import HEARTBEAT_S, Job, Node, run_node
 
 LIVE_BLOCK_S = 0.02
 CROWD_BLOCK_S = 0.1  # with many streams: fewer, larger messages
@@ -218,7 +219,7 @@ class _Stream:
             opened.clock.observe(end, *chunk.heard)
             self._tell_clock(opened.clock)
         if not self._can_resume:  # nobody can hear this again: if this node dies now, it ends here
-            self._node.report(Mark(stream=self._name, epoch=self._epoch, rate=opened.format.rate, end_sample=end))
+            self._node.mark(Mark(stream=self._name, epoch=self._epoch, rate=opened.format.rate, end_sample=end))
         block = AudioBlock(
             stream=self._name, epoch=self._epoch, first_sample=first, end_sample=end,
             rate=opened.format.rate, channels=opened.format.channels, dtype=opened.format.dtype,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,14 @@ class FeaturesNode(Node):
 
     lossless = ("audio/",)
 
-    def __init__(self, job: Job, publisher: Publisher, specs: Sequence[FrontEndSpec] | None = None):
+    def __init__(self, job: Job, publisher: Publisher, wanted: Sequence[Wanted] | None = None):
         super().__init__(job, publisher)
-        if specs is None:
-            specs = [find_bundle(model.bundle).manifest.front_end for model in job.config.model_settings]
-        self._front_ends = {spec.hash: FrontEnd(spec) for spec in specs}
+        self._front_ends: dict[str, FrontEnd] = {}
+        self._windows: dict[str, list[Wanted]] = {}
+        for one in _wanted_by(job) if wanted is None else wanted:
+            key = one.spec.hash
+            self._front_ends.setdefault(key, FrontEnd(one.spec))
+            self._windows.setdefault(key, []).append(one)
         self._ledger = Ledger("features", job.ledger)
         self._streams: dict[str, _Stream] = {}
         self._batch: list[tuple[_Stream, AudioBlock, NDArray[np.float32]]] = []
@@ -75,7 +78,8 @@ class FeaturesNode(Node):
         mono, replaced = clean(mono[known:])
         if replaced:
             self.counts["replaced_samples"] += replaced
-            stream.replaced += replaced
+            for lane in stream.lanes.values():
+                lane.replaced += replaced
         self._batch.append((stream, block, mono))
         self._batch_samples += len(mono)
         if self._batch_samples >= BATCH_SAMPLES:
@@ -86,48 +90,50 @@ class FeaturesNode(Node):
         if not self._batch:
             return
         began = time.perf_counter()
-        joined: dict[str, tuple[_Stream, AudioBlock, AudioBlock, list[NDArray[np.float32]]]] = {}
+        joined: dict[str, tuple[_Stream, list[NDArray[np.float32]]]] = {}
         for stream, block, mono in self._batch:
-            name = block.stream
-            if name in joined:
-                joined[name] = (stream, joined[name][1], block, joined[name][3])
-                joined[name][3].append(mono)
-            else:
-                joined[name] = (stream, block, block, [mono])
+            joined.setdefault(block.stream, (stream, []))[1].append(mono)
+            stream.last = block
         self._batch, self._batch_samples = [], 0
         for key, front_end in self._front_ends.items():
             blocks = {
-                name: stream.resamplers[key].push(parts[0] if len(parts) == 1 else np.concatenate(parts))
-                for name, (stream, _, _, parts) in joined.items()
+                name: stream.lanes[key].resampler.push(parts[0] if len(parts) == 1 else np.concatenate(parts))
+                for name, (stream, parts) in joined.items()
             }
             for name, frames in front_end.push(blocks).items():
-                stream, first, last, _ = joined[name]
-                self._publish(key, stream, last, first, frames)
-        for stream, _, last, _ in joined.values():
-            stream.position, stream.replaced = last.end_sample, 0
-            stream.last = last
+                stream = joined[name][0]
+                lane = stream.lanes[key]
+                known = frames.first_frame
+                lane.hold(frames)
+                if any(one.completes(known, lane.next_frame) for one in self._windows[key]):
+                    self._publish(key, stream)
         self.delay("features", time.perf_counter() - began)
 
-    def _publish(self, key: str, stream: _Stream, last: AudioBlock, first: AudioBlock, frames: Frames) -> None:
-        now = time.time_ns()
+    def _publish(self, key: str, stream: _Stream) -> None:
+        """Publishes the frames that a lane holds, with the audio that they account for."""
+        last, lane = stream.last, stream.lanes[key]
+        assert last is not None
+        values = np.concatenate(lane.held) if lane.held else np.empty((0, self._front_ends[key].spec.dims), np.float32)
         message = FeatureBlock(
             stream=last.stream,
             epoch=last.epoch,
             front_end=key,
-            first_sample=stream.position,
-            end_sample=max(stream.position, last.end_sample),
+            first_sample=lane.position,
+            end_sample=max(lane.position, last.end_sample),
             rate=last.rate,
             segment_sample=stream.segment_sample,
-            first_frame=frames.first_frame,
-            frames=len(frames.values),
-            dims=frames.values.shape[1],
-            utc_ns=first.utc_ns + span_ns(stream.position - first.first_sample, first.rate),
+            first_frame=lane.next_frame - len(values),
+            frames=len(values),
+            dims=values.shape[1],
+            utc_ns=last.utc_ns + span_ns(lane.position - last.first_sample, last.rate),
             utc_error_ns=last.utc_error_ns,
             heard_ns=last.heard_ns,
-            computed_ns=now,
-            replaced=stream.replaced,
+            computed_ns=time.time_ns(),
+            replaced=lane.replaced,
         )
-        payload = frames.values.astype("<f4", copy=False).tobytes()
+        lane.held.clear()
+        lane.position, lane.replaced = message.end_sample, 0
+        payload = values.astype("<f4", copy=False).tobytes()
         self.publisher.send(
             topic_of("features", key, last.stream), message, payload, wait=True, give_up=self.while_waiting
         )
@@ -172,16 +178,15 @@ class FeaturesNode(Node):
             self._end(ended)
 
     def _finish_segment(self, stream: _Stream) -> None:
-        """Publishes the frames that the resampler and the front end still hold; they account for no new audio."""
-        last = stream.last
-        if last is None:
+        """Publishes all that is held of a segment, what the resampler and the front end hold included."""
+        if stream.last is None:
             return
+        name = stream.last.stream
         for key, front_end in self._front_ends.items():
-            tail = front_end.push({last.stream: stream.resamplers[key].flush()})[last.stream]
-            rest = front_end.flush(last.stream)
-            for frames in (tail, rest):
-                if len(frames.values):
-                    self._publish(key, stream, last, last, frames)
+            lane = stream.lanes[key]
+            lane.hold(front_end.push({name: lane.resampler.flush()})[name])
+            lane.hold(front_end.flush(name))
+            self._publish(key, stream)
         stream.last = None
 
     def _stream(self, name: str, epoch: int, rate: int) -> _Stream:
@@ -193,8 +198,11 @@ class FeaturesNode(Node):
         return stream
 
     def _new_stream(self, epoch: int, rate: int, segment_sample: int) -> _Stream:
-        resamplers = {key: Resampler(rate, front_end.spec.sr) for key, front_end in self._front_ends.items()}
-        return _Stream(epoch, rate, segment_sample, segment_sample, resamplers)
+        lanes = {
+            key: _Lane(Resampler(rate, front_end.spec.sr), segment_sample)
+            for key, front_end in self._front_ends.items()
+        }
+        return _Stream(epoch, rate, segment_sample, lanes)
 
     def _drop(self, name: str) -> None:
         self._streams.pop(name, None)
@@ -202,15 +210,53 @@ class FeaturesNode(Node):
             front_end.drop(name)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a model wants: a front end, and windows of so many frames, so many frames apart.
+
+    Frames are held until they complete a window, since nobody can use them before; one message then carries them all.
+    """
+
+    spec: FrontEndSpec
+    window_frames: int = 1
+    hop_frames: int = 1
+
+    def completes(self, known: int, now: int) -> bool:
+        """Whether a window is complete with `now` frames that was not with `known` ones."""
+        return self._windows(now) > self._windows(known)
+
+    def _windows(self, frames: int) -> int:
+        return max(0, 1 + (frames - self.window_frames) // self.hop_frames)
+
+
+@dataclass
+class _Lane:
+    """One stream's way through one front end."""
+
+    resampler: Resampler
+    position: int  # the audio that was published as accounted for
+    next_frame: int = 0
+    replaced: int = 0  # samples that were no sound, not told yet
+    held: list[NDArray[np.float32]] = field(default_factory=list)  # frames that complete no window yet
+
+    def hold(self, frames: Frames) -> None:
+        if len(frames.values):
+            self.held.append(frames.values)
+            self.next_frame = frames.first_frame + len(frames.values)
+
+
 @dataclass
 class _Stream:
     epoch: int
     rate: int
     segment_sample: int
-    position: int  # samples published as accounted for
-    resamplers: dict[str, Resampler]  # by front end
-    last: AudioBlock | None = None  # of the segment, for what `_finish_segment` publishes
-    replaced: int = 0
+    lanes: dict[str, _Lane]  # by front end
+    last: AudioBlock | None = None  # the newest of the segment
+
+
+def _wanted_by(job: Job) -> list[Wanted]:
+    manifests = [find_bundle(model.bundle).manifest for model in job.config.model_settings]
+    return [Wanted(manifest.front_end, manifest.window_frames, manifest.hop_frames) for manifest in manifests]
 
 
 def mix_down(block: AudioBlock, payload: memoryview) -> NDArray[np.float32]:

@@ -28,6 +28,7 @@ from ..stream.errors import EarwitnessError
 from ..stream.keys import load_keys
 from ..stream.messages import Alarm, Health, LedgerRow, topic_of
 from ..stream.wire import Envelope
+from .marks import Mark, Marks
 
 HEARTBEAT_S = 0.5
 LOOK_S = 0.02  # how often a busy node looks whether it shall stop
@@ -40,6 +41,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     part: str = ""  # what of the run is this node's: a source's or a model's name; "" for all
     config: Config
     ledger: tuple[LedgerRow, ...] = ()
+    marks: int = -1  # the descriptor of the memory for marks; -1: none
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="kind", tag="ready"):
@@ -53,22 +55,13 @@ class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
     mendable: bool
 
 
-class Mark(msgspec.Struct, frozen=True, tag_field="kind", tag="mark"):
-    """Sent before samples are published that nobody could read again: where the epoch ends if this node dies now."""
-
-    stream: str
-    epoch: int
-    rate: int
-    end_sample: int
-
-
 class EndRun(msgspec.Struct, frozen=True, tag_field="kind", tag="end-run"):
     """The node asks for a clean end of the whole run, as when nobody reads the output any more."""
 
     reason: str
 
 
-Report = Ready | Failed | Mark | EndRun | Health
+Report = Ready | Failed | EndRun | Health
 
 
 class Node:
@@ -86,6 +79,7 @@ class Node:
         self.held: frozenset[str] = frozenset()  # channels that are not to be read now, so that their flow waits
         self.while_waiting: Callable[[], bool] = lambda: False  # to be called by whatever waits for room on the bus
         self.report: Callable[[Report], None] = lambda report: None  # to the supervisor
+        self.mark: Callable[[Mark], None] = lambda mark: None  # for the supervisor, should this node be killed
         self.news = False  # a stream ended: the next sign of life must not wait
         self._delays: dict[str, deque[float]] = {}
         self._alarms: dict[tuple[str, str], str] = {}
@@ -192,6 +186,8 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     subscribers: list[Subscriber] = [*connected]
     heart = _Heart(node, control, subscribers)
     node.while_waiting, node.report = heart.while_waiting, control.send
+    if job.marks >= 0:
+        node.mark = Marks(job.marks).put
     control.send(Ready())
     wait = 0.0
     while not control.stop_asked:

@@ -28,7 +28,8 @@ from ..stream.config import Config
 from ..stream.keys import load_keys
 from ..stream.messages import Alarm, Health, LedgerRow, topic_of
 from ..stream.sources.source import OWN_PROCESS, source_specs
-from .node import EndRun, Failed, Job, Mark, Ready, Report
+from .marks import Marks, make_marks
+from .node import EndRun, Failed, Job, Ready, Report
 from .socket_folder import socket_folder
 from .systemd import notify, watchdog_interval_s
 
@@ -102,18 +103,19 @@ class _Child:
     start_at: float = 0.0
     deaths: deque[float] = field(default_factory=deque)
     failed: Failed | None = None
-    health: Health | None = None
-    marks: dict[tuple[str, int], Mark] = field(default_factory=dict)
+    rows: tuple[LedgerRow, ...] = ()  # as it last told them
+    marks: Marks | None = None
 
     def ledger(self) -> tuple[LedgerRow, ...]:
         """What this node had accounted for when it was last heard."""
-        rows = {(row.stream, row.epoch): row for row in (self.health.ledger if self.health else ())}
-        for key, mark in self.marks.items():
+        rows = {(row.stream, row.epoch): row for row in self.rows}
+        for mark in self.marks.read() if self.marks else ():
+            key = mark.stream, mark.epoch
             row = rows.get(key) or LedgerRow(
                 stream=mark.stream, epoch=mark.epoch, place="capture", rate=mark.rate, received=0, lost={},
                 next_sample=0, ended=False, final=False,
             )  # fmt: skip
-            if mark.end_sample > row.next_sample:
+            if mark.end_sample > row.next_sample and not row.ended:
                 received = row.received + mark.end_sample - row.next_sample
                 row = msgspec.structs.replace(row, received=received, next_sample=mark.end_sample)
             rows[key] = row
@@ -176,18 +178,28 @@ class _Run:
 
     def _start(self, child: _Child) -> None:
         ours, theirs = socket.socketpair()
-        job = Job(node=child.part.name, part=child.part.part, config=self.config, ledger=child.ledger())
+        child.rows = child.ledger()
+        marks = make_marks(len(self._streams)) if child.part.node == "capture" else -1
+        job = Job(
+            node=child.part.name, part=child.part.part, config=self.config, ledger=child.rows, marks=marks
+        )
         reads_stdin = child.part.node == "capture" and not child.part.part
         environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
         child.process = subprocess.Popen(
             [sys.executable, "-m", f"earwitness.nodes.{child.part.node}", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), *([marks] if marks >= 0 else [])],
             stdin=None if reads_stdin else subprocess.DEVNULL,
             stdout=None if child.part.node == "monitor" else 2,  # results alone go to standard output
             env=environment,
             start_new_session=True,  # Ctrl-C reaches the supervisor alone
         )
         theirs.close()
+        if child.marks is not None:
+            child.marks.close()
+            child.marks = None
+        if marks >= 0:
+            child.marks = Marks(marks)
+            os.close(marks)
         ours.sendall(msgspec.json.encode(job) + b"\n")
         ours.setblocking(False)
         child.control, child.buffer, child.ready, child.failed = ours, b"", False, None
@@ -218,16 +230,14 @@ class _Run:
         for line in lines:
             self._take(child, self._decoder.decode(line))
 
-    def _take(self, child: _Child, report: Ready | Failed | Mark | EndRun | Health) -> None:
+    def _take(self, child: _Child, report: Report) -> None:
         match report:
             case Ready():
                 if child.was_ready:
                     self._alarm(child, "cleared", f"{child.part.name} is back")
                 child.ready = child.was_ready = True
             case Health():
-                child.health = report
-            case Mark():
-                child.marks[report.stream, report.epoch] = report
+                child.rows = report.ledger
             case Failed():
                 child.failed = report
             case EndRun():

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from earwitness.nodes import capture
 from earwitness.nodes.capture import CaptureNode
-from earwitness.nodes.node import Job, Mark
+from earwitness.nodes.marks import Mark
+from earwitness.nodes.node import Job
 from earwitness.stream.clock import NS
 from earwitness.stream.config import Config, SourceSettings
 from earwitness.stream.errors import EarwitnessError
@@ -281,12 +282,11 @@ def test_each_live_block_is_marked_before_it_is_published() -> None:
     node = node_of(bus, Script(sound(160), sound(100, 160)))
     marks: list[int] = []
 
-    def take(report: Any) -> None:
-        assert isinstance(report, Mark)
-        marks.append(report.end_sample)
-        assert all(m.end_sample < report.end_sample for m in flow(bus) if isinstance(m, AudioBlock))
+    def take(mark: Mark) -> None:
+        marks.append(mark.end_sample)
+        assert all(m.end_sample < mark.end_sample for m in flow(bus) if isinstance(m, AudioBlock))
 
-    node.report = take
+    node.mark = take
     run(node, lambda: len(flow(bus)) == 3)
     assert marks == [160, 260]
     node.finish()
@@ -452,7 +452,7 @@ def test_a_pipe_ends_by_itself_and_is_marked_since_nobody_can_read_it_again() ->
     bus = MemoryBus()
     node = node_of(bus, Script(sound(160), None, live=False))
     marks: list[Any] = []
-    node.report = marks.append
+    node.mark = marks.append
     run(node, lambda: ended(bus))
     assert flow(bus)[-1].reason == "end of input"
     assert [mark.end_sample for mark in marks] == [160]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from earwitness.nodes.features import FeaturesNode, mix_down
+from earwitness.nodes.features import FeaturesNode, Wanted, mix_down
 from earwitness.nodes.node import Job
 from earwitness.stream.config import Config
 from earwitness.stream.features.frontend import FrontEndSpec, compute
@@ -17,16 +17,17 @@ from earwitness.stream.resample import resample
 from earwitness.stream.testing import MemoryBus
 
 SPEC = FrontEndSpec()
+AT_ONCE = Wanted(SPEC)
 
 
 class Bench:
     """A features node on a bus in memory, and the hands to feed it."""
 
-    def __init__(self, ledger: tuple[LedgerRow, ...] = ()):
+    def __init__(self, ledger: tuple[LedgerRow, ...] = (), wanted: Wanted = AT_ONCE):
         self.bus = MemoryBus()
         self.sender = self.bus.publisher()
         job = Job(node="features", config=Config(), ledger=ledger)
-        self.node = FeaturesNode(job, self.bus.publisher(), specs=[SPEC])
+        self.node = FeaturesNode(job, self.bus.publisher(), wanted=[wanted])
         self.inbox = self.bus.subscriber(self.node.lossless)
 
     def audio(
@@ -49,6 +50,10 @@ class Bench:
 
     def run(self) -> None:
         while envelopes := self.inbox.receive(0.0):
+            self.node.handle(envelopes)
+
+    def run_one_by_one(self) -> None:
+        while envelopes := self.inbox.receive(0.0, at_most=1):
             self.node.handle(envelopes)
 
     def frames(self, stream: str = "s", segment: int = 0) -> NDArray[np.float32]:
@@ -184,3 +189,25 @@ def test_samples_that_are_no_sound_are_counted_and_silent() -> None:
     np.testing.assert_array_equal(bench.frames(), compute(SPEC, np.zeros(1000, np.float32)))
     assert bench.node.counts["replaced_samples"] == 2
     assert bench.bus.of(FeatureBlock)[0].replaced == 2
+
+
+def test_frames_are_held_until_they_complete_a_window() -> None:
+    bench, whole = Bench(wanted=Wanted(SPEC, window_frames=96, hop_frames=24)), noise(48_000)
+    for first in range(0, 48_000, 320):
+        bench.audio(whole[first : first + 320], first)
+    bench.run_one_by_one()
+    published = [block.first_frame + block.frames for block in bench.bus.of(FeatureBlock)]
+    assert [(frames - 96) // 24 for frames in published] == list(range(len(published)))
+    assert all((frames - 96) % 24 < 2 for frames in published)  # at once, with the block that completed it
+    bench.end(48_000)
+    bench.run()
+    np.testing.assert_array_equal(bench.frames(), offline(whole))
+    assert bench.bus.of(FeatureBlock)[-1].end_sample == 48_000
+
+
+def test_the_time_of_a_block_is_that_of_its_first_sample() -> None:
+    bench, whole = Bench(wanted=Wanted(SPEC, window_frames=96, hop_frames=24)), noise(48_000)
+    for first in range(0, 48_000, 320):
+        bench.audio(whole[first : first + 320], first)
+    bench.run_one_by_one()
+    assert all(block.utc_ns == block.first_sample * 62_500 for block in bench.bus.of(FeatureBlock))
