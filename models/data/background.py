@@ -13,11 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from ...stream.resample import resample
 from .esc import read_audio
 from .root import data_folder
 
 Use = Literal["training", "choice", "test"]
 
+SYNTHESISED = ("noise", "hum", "air", "rumble")
 TEST_ROOM, TEST_SPEAKER = "exercise_bike", "theo"
 CHOICE_SPEAKER = "nicolas"
 CHOICE_PART = 0.25  # the end of each other room
@@ -53,26 +55,35 @@ def hum(rng: np.random.Generator, samples: int, sr: int) -> np.ndarray:
 
 
 def synthesised(seed: int, sr: int, count: int = 160, seconds: float = 4.0) -> Iterator[Background]:
-    """Silence, noises, hums and rooms that swell slowly; the same for the same seed. Levels are set in training."""
+    """Silence, noises, hums and rooms that swell slowly; the same for the same seed. Levels are set in training.
+
+    Two of three are made at a sound card's rate and resampled, as a microphone's sound is: the top of the band, where
+    the resampler's filter ends, must not be what tells them from recordings.
+    """
     rng = np.random.default_rng(seed)
-    samples = int(seconds * sr)
-    yield Background("silence", "digital", np.zeros(samples, np.float32))
-    yield Background("silence", "dither", (rng.integers(-1, 2, samples) / 32768).astype(np.float32))
+    yield Background("silence", "digital", np.zeros(int(seconds * sr), np.float32))
+    for rate in (sr, 48_000):
+        dither = (rng.integers(-1, 2, int(seconds * rate)) / 32768).astype(np.float32)
+        yield Background("silence", f"dither {rate}", resample(dither, rate, sr))
     for index in range(count):
-        slope = rng.uniform(-1, 8)
-        floor = coloured_noise(rng, samples, slope)
-        match index % 4:
-            case 0:
-                yield Background("noise", f"slope {slope:.1f}", 0.05 * floor)
-            case 1:
-                tone = hum(rng, samples, sr)
-                yield Background("hum", f"{index}", 0.05 * (tone + 10 ** (rng.uniform(-30, 0) / 20) * floor))
-            case 2:  # an empty room: low rumble under a flatter hiss
-                rumble = coloured_noise(rng, samples, rng.uniform(6, 14))
-                yield Background("air", f"{index}", 0.05 * (rumble + 10 ** (rng.uniform(-35, -5) / 20) * floor))
-            case _:  # wind in the far distance, traffic: noise that swells and ebbs within seconds
-                swell = np.interp(np.linspace(0, 8, samples), np.arange(9), rng.uniform(-9, 9, 9))
-                yield Background("rumble", f"{index}", (0.05 * floor * 10 ** (swell / 20)).astype(np.float32))
+        rate = (48_000, 44_100, sr)[index // len(SYNTHESISED) % 3]
+        kind = SYNTHESISED[index % len(SYNTHESISED)]
+        samples = _synthesise(kind, rng, int(seconds * rate), rate)
+        yield Background(kind, f"{index}", resample((0.05 * samples).astype(np.float32), rate, sr))
+
+
+def _synthesise(kind: str, rng: np.random.Generator, samples: int, sr: int) -> np.ndarray:
+    floor = coloured_noise(rng, samples, rng.uniform(-1, 8))
+    match kind:
+        case "noise":
+            return floor
+        case "hum":
+            return hum(rng, samples, sr) + 10 ** (rng.uniform(-30, 0) / 20) * floor
+        case "air":  # an empty room: low rumble under a flatter hiss
+            return coloured_noise(rng, samples, rng.uniform(6, 14)) + 10 ** (rng.uniform(-35, -5) / 20) * floor
+        case _:  # "rumble": wind in the far distance, traffic: noise that swells and ebbs within seconds
+            swell = np.interp(np.linspace(0, 8, samples), np.arange(9), rng.uniform(-9, 9, 9))
+            return np.asarray(floor * 10 ** (swell / 20))
 
 
 def rooms(root: Path, sr: int, use: Use) -> Iterator[Background]:
@@ -102,7 +113,7 @@ def speech(root: Path, sr: int, use: Use, seed: int = 0) -> Iterator[Background]
             word = read_audio(path, sr)
             parts += [word / max(float(np.abs(word).max()), 1e-4) * 0.3, np.zeros(int(rng.uniform(0, 0.4) * sr))]
         joined = np.concatenate(parts)
-        floor = coloured_noise(rng, len(joined), 0.0) * 10 ** (-55 / 20)
+        floor = resample(coloured_noise(rng, 3 * len(joined), 0.0), 3 * sr, sr)[: len(joined)] * 10 ** (-55 / 20)
         yield from _at_speeds("speech", speaker, (joined + floor).astype(np.float32), use)
 
 
