@@ -152,6 +152,21 @@ def models_show(name: Annotated[str, typer.Argument(help="A name in the box or a
         print(line)
 
 
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def train(context: typer.Context) -> None:
+    """Train a bundle by its recipe (needs the extra `train`); `train --help` tells its options."""
+    _learning("train", context.args)
+
+
+@app.command(context_settings=_PASSED_ON)
+def evaluate(context: typer.Context) -> None:
+    """Judge a bundle on recordings, as it would hear them live; `evaluate --help` tells its options."""
+    _learning("evaluate", context.args)
+
+
 @app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="A look: two minutes instead of ten.")] = False,
@@ -176,6 +191,19 @@ def main() -> None:
     except EarwitnessError as error:
         _log(str(error))
         sys.exit(2)
+
+
+def _learning(command: str, arguments: list[str]) -> None:
+    """Hands over to a command of `models/`, whose options are its own."""
+    from importlib import import_module
+
+    from .stream.errors import EarwitnessError
+
+    try:
+        module = import_module(f"{__package__}.models.{command}")
+    except ModuleNotFoundError as error:
+        raise EarwitnessError(f"{command} needs {error.name}: pip install 'earwitness[train]'") from None
+    module.main(arguments)
 
 
 def _print_while_read(lines: list[str]) -> None:

@@ -212,7 +212,7 @@ def report(judgement: Judgement) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """`python -m earwitness.models.evaluate`; figures go to standard output."""
-    parser = argparse.ArgumentParser(description="Judge a bundle on the clips of a data set")
+    parser = argparse.ArgumentParser("earwitness evaluate", description="Judge a bundle on the clips of a data set")
     parser.add_argument("--model", default="esc50-cnn", help="a name in the box, or the path of a bundle")
     parser.add_argument("--data", default="esc50", help="a data set laid out as ESC-50")
     parser.add_argument("--root", type=Path, help="folder of the data sets")

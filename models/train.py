@@ -259,7 +259,7 @@ def _hash(paths: Iterable[Path]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """`python -m earwitness.models.train`."""
-    parser = argparse.ArgumentParser(description="Train a bundle by its recipe")
+    parser = argparse.ArgumentParser("earwitness train", description="Train a bundle by its recipe")
     parser.add_argument("--bundle", default="esc50-cnn", help="the recipe's name")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="the bundle becomes OUT/NAME")
