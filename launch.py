@@ -152,19 +152,45 @@ def models_show(name: Annotated[str, typer.Argument(help="A name in the box or a
         print(line)
 
 
-_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+@app.command()
+def train(
+    bundle: Annotated[str, typer.Option(help="The recipe's name, as in models/recipes.py.")] = "esc50-cnn",
+    data_root: Annotated[Path | None, typer.Option(help="The folder of the data sets.")] = None,
+    out: Annotated[Path, typer.Option(help="The bundle becomes OUT/NAME.")] = Path("runs"),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bundle on one machine.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="CPU threads; all where it is left out.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+) -> None:
+    """Train a bundle by its recipe; what was interrupted goes on where it was. Needs the extra `train`."""
+    import msgspec
+
+    from .models.recipes import recipe_named
+
+    recipe = recipe_named(bundle)
+    if steps:
+        recipe = msgspec.structs.replace(recipe, steps=steps)
+    _needing("train").train_bundle(recipe, out, data_root, seed, device, threads, _log)
 
 
-@app.command(context_settings=_PASSED_ON)
-def train(context: typer.Context) -> None:
-    """Train a bundle by its recipe (needs the extra `train`); `train --help` tells its options."""
-    _learning("train", context.args)
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="A name in the box or a folder.")] = "esc50-cnn",
+    data: Annotated[str, typer.Option(help="A data set laid out as ESC-50: its folder's name.")] = "esc50",
+    root: Annotated[Path | None, typer.Option(help="The folder of the data sets.")] = None,
+    folds: Annotated[list[int] | None, typer.Option(help="The folds to judge by; repeatable. Without it: 4.")] = None,
+    licence: Annotated[list[str] | None, typer.Option(help="Only clips under this one; repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    json: Annotated[bool, typer.Option("--json", help="All figures as one JSON object.")] = False,
+) -> None:
+    """Judge a bundle on recordings, through the front end, windows, runtime and detector that run live."""
+    import msgspec
 
+    from .models.bundle import find_bundle
 
-@app.command(context_settings=_PASSED_ON)
-def evaluate(context: typer.Context) -> None:
-    """Judge a bundle on recordings, as it would hear them live; `evaluate --help` tells its options."""
-    _learning("evaluate", context.args)
+    evaluation = _needing("evaluate")
+    judgement = evaluation.evaluate_bundle(find_bundle(model), data, root, folds or [4], licence, device)
+    print(msgspec.json.encode(judgement).decode() if json else evaluation.report(judgement))
 
 
 @app.command()
@@ -193,17 +219,16 @@ def main() -> None:
         sys.exit(2)
 
 
-def _learning(command: str, arguments: list[str]) -> None:
-    """Hands over to a command of `models/`, whose options are its own."""
+def _needing(name: str) -> Any:
+    """A module of `models/` that may need more than the live pipeline does. Raises EarwitnessError."""
     from importlib import import_module
 
     from .stream.errors import EarwitnessError
 
     try:
-        module = import_module(f"{__package__}.models.{command}")
+        return import_module(f"{__package__}.models.{name}")
     except ModuleNotFoundError as error:
-        raise EarwitnessError(f"{command} needs {error.name}: pip install 'earwitness[train]'") from None
-    module.main(arguments)
+        raise EarwitnessError(f"{name} needs {error.name}: pip install 'earwitness[train]'") from None
 
 
 def _print_while_read(lines: list[str]) -> None:

@@ -1,12 +1,10 @@
 """Judge a bundle on clips and backgrounds, through the front end, window rule, runtime and detector that run live.
 
-python -m earwitness.models.evaluate --model esc50-cnn --data esc50 --folds 4 --json
+    earwitness evaluate --model esc50-cnn --data esc50 --folds 4 --json
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -21,7 +19,7 @@ from ..stream.detect_settings import detect_settings
 from ..stream.errors import EarwitnessError, nearest
 from ..stream.features.frontend import clean, compute
 from ..stream.windowing import windows_of
-from .bundle import Bundle, find_bundle
+from .bundle import Bundle
 from .data.background import Background, real, synthesised
 from .data.esc import Clip, read_audio, read_clips
 from .data.root import data_folder, data_root
@@ -208,28 +206,3 @@ def report(judgement: Judgement) -> str:
         others = ", ".join(f"{other} {count}" for other, count in result.taken_for.items())
         lines.append(f"  {label:18} {result.correct:3}/{result.clips:<3} heard {result.heard:3}   {others}")
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """`python -m earwitness.models.evaluate`; figures go to standard output."""
-    parser = argparse.ArgumentParser("earwitness evaluate", description="Judge a bundle on the clips of a data set")
-    parser.add_argument("--model", default="esc50-cnn", help="a name in the box, or the path of a bundle")
-    parser.add_argument("--data", default="esc50", help="a data set laid out as ESC-50")
-    parser.add_argument("--root", type=Path, help="folder of the data sets")
-    parser.add_argument("--folds", type=int, nargs="+", default=[4])
-    parser.add_argument("--licences", nargs="+", help="only clips under these")
-    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args(arguments)
-    try:
-        judgement = evaluate_bundle(
-            find_bundle(given.model), given.data, given.root, given.folds, given.licences, given.device
-        )
-    except EarwitnessError as error:
-        print(f"earwitness: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(msgspec.json.encode(judgement).decode() if given.json else report(judgement))
-
-
-if __name__ == "__main__":
-    main()

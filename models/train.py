@@ -1,7 +1,7 @@
 """Make a bundle from recordings by one command:
 
-    python -m earwitness.models.train --bundle esc50-cnn --out models/pretrained
-    python -m earwitness.models.train --bundle esc10-cnn --out models/pretrained --data-root DIR --seed 0
+    earwitness train --bundle esc50-cnn --out models/pretrained
+    earwitness train --bundle esc10-cnn --out models/pretrained --data-root DIR --seed 0
 
 What is trained on which data is said in `recipes.py`. The steps: read the clips, keep part of the training folds for
 validation, train, choose temperature and thresholds on that part, export, check the export, judge the test fold once.
@@ -9,10 +9,7 @@ validation, train, choose temperature and thresholds on that part, export, check
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..stream.errors import EarwitnessError
 from ..stream.features.frontend import compute
 from ..stream.windowing import windows_of
 from .augment import WindowMaker
@@ -255,33 +251,3 @@ def _hash(paths: Iterable[Path]) -> str:
     """One SHA-256 over names and contents."""
     lines = sorted(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """`python -m earwitness.models.train`."""
-    parser = argparse.ArgumentParser("earwitness train", description="Train a bundle by its recipe")
-    parser.add_argument("--bundle", default="esc50-cnn", help="the recipe's name")
-    parser.add_argument("--data-root", type=Path, help="folder of the data sets")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="the bundle becomes OUT/NAME")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--steps", type=int, help="instead of the recipe's")
-    given = parser.parse_args(arguments)
-    began = time.monotonic()
-    try:
-        recipe = recipe_named(given.bundle)
-        if given.steps:
-            recipe = msgspec.structs.replace(recipe, steps=given.steps)
-        train_bundle(
-            recipe, given.out, given.data_root, given.seed, given.device, given.threads,
-            lambda line: print(line, file=sys.stderr, flush=True),
-        )  # fmt: skip
-    except EarwitnessError as error:
-        print(f"earwitness: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"{(time.monotonic() - began) / 60:.1f} minutes in all", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()
