@@ -265,6 +265,9 @@ def topic_of(name: str, *key: str) -> str:
 
 def reference_page() -> str:
     """The table as Markdown, for docs/reference/messages.md."""
+    import inspect  # only here: every live node imports this module
+    import re
+
     lines = [
         "# Messages",
         "",
@@ -283,8 +286,10 @@ def reference_page() -> str:
     for topic in TOPICS:
         seen += [message for message in topic.messages if message not in seen]
     for message in seen:
-        lines += ["", f"## {message.__name__}", "", (message.__doc__ or "").strip(), ""]
-        lines += [f"- `{name}`: `{kind}`" for name, kind in message.__annotations__.items()]
+        lines += ["", f"## {message.__name__}", "", inspect.getdoc(message) or "", ""]
+        notes = dict(re.findall(r"^    (\w+): [^#\n]+# (.+)$", inspect.getsource(message), re.MULTILINE))
+        for name, kind in message.__annotations__.items():
+            lines.append(f"- `{name}`: `{kind}`" + (f", {notes[name]}" if name in notes else ""))
     return "\n".join(lines) + "\n"
 
 
