@@ -30,6 +30,7 @@ class Augmentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tilt_db: float = 6.0  # at the ends of the band
     ripple_db: float = 3.0  # standard deviation of a smooth random frequency response
     band_limit: float = 0.2  # how often the top or the bottom of the band is missing
+    mute: float = 0.3  # how often part of a background is digital silence: a mute switch, a noise gate
     mask: float = 0.6  # how often SpecAugment hides bands and frames (https://arxiv.org/abs/1904.08779)
 
 
@@ -82,6 +83,7 @@ class WindowMaker:
         powers *= from_db(gains)
         self._lay_under(powers, levels + gains, rng)
         powers *= from_db(self._responses(size, powers.shape[2], rng), axes=(0, 2))
+        self._mute(powers[size - empty :], rng)
         decibels = 10 * np.log10(np.maximum(powers, self._amin))
         self._hide(decibels, rng)
         return decibels.astype(np.float32), targets
@@ -127,6 +129,13 @@ class WindowMaker:
             else:
                 response[row] -= np.clip((rng.integers(1, mels // 6) - np.arange(mels)) * 6.0, 0, 40)
         return response
+
+    def _mute(self, powers: np.ndarray, rng: np.random.Generator) -> None:
+        """In part of the backgrounds, silence a stretch. Clips of events bring such edges with them already."""
+        frames = powers.shape[1]
+        for row in np.flatnonzero(rng.random(len(powers)) < self._settings.mute):
+            first = rng.integers(-frames // 2, frames)
+            powers[row, max(first, 0) : max(first + rng.integers(frames // 16, frames), 0)] = 0
 
     def _hide(self, decibels: np.ndarray, rng: np.random.Generator) -> None:
         """In part of the windows, replace some bands and frames by the window's mean."""

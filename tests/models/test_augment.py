@@ -11,7 +11,7 @@ from earwitness.stream.features.frontend import FrontEndSpec
 
 SPEC, FRAMES = FrontEndSpec(), 32
 PLAIN = Augmentation(
-    gain_db=(0, 0), background_gain_db=(0, 0), mixup=0, noise=0, tilt_db=0, ripple_db=0, band_limit=0, mask=0
+    gain_db=(0, 0), background_gain_db=(0, 0), mixup=0, noise=0, tilt_db=0, ripple_db=0, band_limit=0, mute=0, mask=0
 )  # fmt: skip
 
 
@@ -81,6 +81,15 @@ def test_a_background_lies_as_far_below_as_asked() -> None:
     powers = 10 ** (windows[targets[:, 0] == 1] / 10)
     powers[:, :, 10] = 0  # what is left is the background, summed over its 63 bands
     np.testing.assert_allclose(level_db(powers), -20, atol=1.0)
+
+
+def test_backgrounds_are_muted_in_part_and_events_are_not() -> None:
+    windows, targets = maker(msgspec.structs.replace(PLAIN, mute=1.0, background_share=0.5)).draw(100, (0,))
+    silent = (windows.max(axis=2) < -99).mean(axis=1)
+    assert (silent[targets[:, -1] == 1] > 0).mean() > 0.8
+    assert 0.2 < silent[targets[:, -1] == 1].mean() < 0.7
+    plain, _ = maker(msgspec.structs.replace(PLAIN, background_share=0.5)).draw(100, (0,))
+    np.testing.assert_array_equal(windows[targets[:, -1] == 0], plain[targets[:, -1] == 0])
 
 
 def test_gain_raises_the_level() -> None:

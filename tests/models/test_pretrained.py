@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from earwitness.models.bundle import bundle_names, find_bundle
+from earwitness.models.data.background import coloured_noise
 from earwitness.models.data.esc import read_audio, read_clips
 from earwitness.models.evaluate import listen
 from earwitness.models.runtime import open_runtime
@@ -45,6 +46,18 @@ def test_silence_and_faint_noise_are_no_events(name: str, rng: np.random.Generat
         scores, heard = listen(bundle, runtime, noise.astype(np.float32))
         assert heard == []
         assert (scores.argmax(axis=1) == bundle.manifest.labels.index("background")).all()
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_microphone_that_is_muted_in_between_is_no_event(name: str, rng: np.random.Generator) -> None:
+    bundle = find_bundle(name)
+    runtime, sr = open_runtime(bundle, "cpu"), bundle.manifest.front_end.sr
+    for slope in (0.0, 3.0, 6.0):
+        for level_db in (-60.0, -40.0):
+            noise = 10 ** (level_db / 20) * coloured_noise(rng, 10 * sr, slope)
+            noise[3 * sr : 6 * sr] = 0
+            noise[8 * sr : 8 * sr + 2000] = 0
+            assert listen(bundle, runtime, noise.astype(np.float32))[1] == []
 
 
 @pytest.mark.data
