@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,9 @@ import pytest
 import typer
 
 from earwitness import launch
-from earwitness.stream import config, detect_settings, messages
+from earwitness.models import bundle
+from earwitness.stream import clip_table, clips, config, detect_settings, messages
+from earwitness.stream.features import spec
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -32,6 +34,18 @@ def test_the_page_of_the_config_tells_every_key_with_its_default_and_no_other() 
     told = dict(re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \|", _page("config.md"), re.MULTILINE))
     expected = {key: _toml(default) for key, default in _keys()}
     assert told == expected
+
+
+def test_the_page_of_clips_tells_every_key_of_their_json_and_every_column_of_their_table() -> None:
+    page = _page("events-and-clips.md")
+    assert _untold(page, clips.ClipRecord.__struct_fields__) == []
+    assert _untold(page, clip_table.COLUMNS) == []
+
+
+def test_the_page_of_bundles_tells_every_key_of_a_manifest() -> None:
+    structs = (bundle.Manifest, bundle.Input, bundle.Output, bundle.Network, bundle.Training, bundle.FileEntry)
+    for struct in (*structs, spec.FrontEndSpec):
+        assert _untold(_page("bundles.md"), struct.__struct_fields__) == []
 
 
 def test_the_page_of_the_command_line_tells_every_command_with_its_options_and_no_other() -> None:
@@ -76,6 +90,12 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def _page(name: str) -> str:
     return (DOCS / "reference" / name).read_text()
+
+
+def _untold(page: str, names: Iterable[str]) -> list[str]:
+    """The names that stand in no code span of the page."""
+    told = set(re.findall(r"[a-z0-9_]+", " ".join(re.findall(r"`([^`]*)`", page))))
+    return [name for name in names if name not in told]
 
 
 def _with_lines_joined(text: str) -> str:
