@@ -5,6 +5,7 @@ Imports stand inside the functions, so that `--help` is instant and no command l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -212,6 +213,7 @@ def main() -> None:
     """The entry point of `earwitness` and of `python launch.py`: exits with 0, 1 or 2 as docs/reference says."""
     from .stream.errors import EarwitnessError
 
+    _open_what_is_closed()
     try:
         app()
     except EarwitnessError as error:
@@ -231,13 +233,24 @@ def _needing(name: str) -> Any:
         raise EarwitnessError(f"{name} needs {error.name}: pip install 'earwitness[train]'") from None
 
 
+def _open_what_is_closed() -> None:
+    """Where a standard stream was closed (`<&-`, some daemons), no socket may take its number, nor print fail."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            os.set_inheritable(fd, True)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115
+
+
 def _print_while_read(lines: list[str]) -> None:
     """Prints lines; when nobody reads any more, as behind `| head`, the rest is nobody's loss."""
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # a closed pipe, a terminal that hung up, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
 
 
@@ -269,6 +282,8 @@ def _ready_to_run(settings: Any) -> Any:
     from .stream.errors import EarwitnessError, nearest
     from .stream.sources.source import check_source, source_specs
 
+    if settings.only and "broker" not in settings.only and not settings.bus.address:
+        raise EarwitnessError("only: the broker is on another host then; tell where, as in --bus tcp://HOST:PORT")
     listens = not settings.only or "capture" in settings.only
     sources = settings.source_settings
     if listens and not sources:
@@ -281,7 +296,7 @@ def _ready_to_run(settings: Any) -> Any:
     named = tuple(
         msgspec.structs.replace(one, name=spec.name) for one, spec in zip(sources, specs, strict=False)
     )
-    models = []
+    models, tags = [], set()
     for model in settings.model_settings:
         bundle = find_bundle(model.bundle)
         for label in model.thresholds:
@@ -290,9 +305,10 @@ def _ready_to_run(settings: Any) -> Any:
                     f"model {bundle.manifest.name} has no event {label!r}: {nearest(label, bundle.manifest.thresholds)}"
                 )
         _log(f"model {bundle.tag}: {len(bundle.manifest.thresholds)} sounds; licence: {bundle.manifest.licence}")
+        if bundle.tag in tags:
+            raise EarwitnessError(f"the model {bundle.tag} was given twice: once is enough for all streams")
+        tags.add(bundle.tag)
         models.append(msgspec.structs.replace(model, bundle=str(bundle.path.resolve())))
-    if len({model.bundle for model in models}) < len(models):
-        raise EarwitnessError("a model was given twice: once is enough for all streams")
     out = str(Path(settings.out).expanduser().resolve())
     if settings.clips and (not settings.only or "recorder" in settings.only):
         check_writable(Path(out) / "clips")
@@ -318,7 +334,8 @@ def _default_source() -> Any:
 
 
 def _log(line: str) -> None:
-    print(f"earwitness: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it any more: no reason to stop listening
+        print(f"earwitness: {line}", file=sys.stderr, flush=True)
 
 
 def _hand_over() -> None:

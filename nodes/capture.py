@@ -302,7 +302,9 @@ class _Stream:
             self._node.publisher.send(self._level_topic, level)
 
     def _tell_clock(self, clock: StreamClock) -> None:
-        self._node.counts[f"drift_ppb_{self._name}"] = round(clock.drift_ppm * 1000)
+        drift_ppb = round(clock.drift_ppm * 1000)  # counts are never negative, on the bus either
+        self._node.counts[f"slow_ppb_{self._name}"] = max(0, drift_ppb)
+        self._node.counts[f"fast_ppb_{self._name}"] = max(0, -drift_ppb)
         self._node.counts[f"utc_error_us_{self._name}"] = clock.utc_error_ns // 1000
         if clock.wall_steps + clock.jumps == self._clock_events:
             return

@@ -50,7 +50,7 @@ class ClassifyNode(Node):
         chosen = next((m for m in job.config.model_settings if m.bundle == job.part), None)
         self._thresholds = {**manifest.thresholds, **(chosen.thresholds if chosen else {})}
         self._settings = detect_settings(manifest.detection, job.config.detect)
-        self._ledger = Ledger(f"classify {manifest.name}", job.ledger)
+        self._ledger = Ledger(f"classify {self.bundle.tag}", job.ledger)
         self._streams: dict[str, _Stream] = {}
         self._waiting: list[tuple[_Stream, Window]] = []
         self._waiting_since = 0.0
@@ -245,6 +245,7 @@ class ClassifyNode(Node):
                 name, epoch, rate, self._spec, self._new_windows(), self._new_detector(rate, 0)
             )
             stream.reported = self._ledger.position(name, epoch)
+            self.news = True
         return stream
 
     def _begin_segment(self, stream: _Stream, sample: int) -> None:
@@ -276,12 +277,13 @@ class ClassifyNode(Node):
 
         def give_up() -> bool:
             if self.publisher.heard(full):
-                self._unheard_since = None
                 return self.while_waiting()
             self._unheard_since = self._unheard_since or time.monotonic()
             return self.while_waiting() or time.monotonic() - self._unheard_since > UNHEARD_S
 
-        if not self.publisher.send(full, message, payload, wait=True, give_up=give_up):
+        if self.publisher.send(full, message, payload, wait=True, give_up=give_up):
+            self._unheard_since = None
+        else:
             self.counts["unheard"] += 1
 
 

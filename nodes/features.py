@@ -195,6 +195,7 @@ class FeaturesNode(Node):
             if stream is not None:
                 self._finish_segment(stream)
             stream = self._streams[name] = self._new_stream(epoch, rate, self._ledger.position(name, epoch))
+            self.news = True
         return stream
 
     def _new_stream(self, epoch: int, rate: int, segment_sample: int) -> _Stream:

@@ -1,8 +1,9 @@
 """What every node has in common: its life as a child process, its loop, its counts and its sign of life.
 
 A node is a class with `handle`, `tick` and `finish`, tested on the in-memory bus without any of this. `run_node` makes
-it a process: the supervisor hands over one end of a socket pair, on which it writes a `Job` and later "stop", and from
-which it reads one JSON line a `Ready`, `Health` or `Failed`. When that socket closes, whoever is left alone ends.
+it a process: the supervisor hands over one end of a socket pair, on which it writes a `Job`, later "stop", and a list
+of `Ended` where these were lost on the way; and from which it reads one JSON line a `Ready`, `Health`, `Failed` or
+`EndRun`. When that socket closes, whoever is left alone ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -26,12 +28,13 @@ from ..stream.bus import Latest, Lossless, Publisher, Subscriber, ZmqBus
 from ..stream.config import Config
 from ..stream.errors import EarwitnessError
 from ..stream.keys import load_keys
-from ..stream.messages import Alarm, Health, LedgerRow, topic_of
+from ..stream.messages import Alarm, Ended, Health, LedgerRow, topic_of
 from ..stream.wire import Envelope
 from .marks import Mark, Marks
 
 HEARTBEAT_S = 0.5
 LOOK_S = 0.02  # how often a busy node looks whether it shall stop
+DRAIN_S = 1.0  # how long a node that stops takes in what still comes: from another host that may be without end
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +83,7 @@ class Node:
         self.while_waiting: Callable[[], bool] = lambda: False  # to be called by whatever waits for room on the bus
         self.report: Callable[[Report], None] = lambda report: None  # to the supervisor
         self.mark: Callable[[Mark], None] = lambda mark: None  # for the supervisor, should this node be killed
-        self.news = False  # a stream ended: the next sign of life must not wait
+        self.news = False  # an epoch began or ended: the next sign of life, with the ledger, must not wait
         self._delays: dict[str, deque[float]] = {}
         self._alarms: dict[tuple[str, str], str] = {}
         self._unsent: deque[Alarm] = deque(maxlen=1000)
@@ -156,18 +159,20 @@ def run_node(kind: type[Node]) -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, which stops its children in order
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    control = Control(socket.socket(fileno=int(sys.argv[1])))
-    job = control.receive_job()
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    connection.set_inheritable(False)  # whatever a library starts must not keep it open
+    control = Control(connection)
     try:
-        _live(kind, job, control)
+        _live(kind, control.receive_job(), control)
     except EarwitnessError as error:
         control.send(Failed(str(error), mendable=True))
         raise SystemExit(2) from None
     except SupervisorGone:
         os._exit(1)
     except Exception as error:
+        with suppress(SupervisorGone):
+            control.send(Failed(f"{type(error).__name__}: {error}", mendable=False))
         traceback.print_exc()
-        control.send(Failed(f"{type(error).__name__}: {error}", mendable=False))
         raise SystemExit(1) from None
 
 
@@ -191,18 +196,24 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     control.send(Ready())
     wait = 0.0
     while not control.stop_asked:
+        idle = True
         for index, subscriber in enumerate(subscribers):
             subscriber.hold(node.held)
             if envelopes := subscriber.receive(wait if index == 0 else 0.0, node.at_most):
                 node.handle(envelopes)
+                idle = False
+        if control.ends and idle and not node.held:  # behind all that came by the bus
+            node.handle([Envelope(topic_of("audio", end.stream), 0, 0, end, memoryview(b"")) for end in control.ends])
+            control.ends.clear()
         if not subscribers and wait > 0:
             control.wait(wait)
         wait = min(HEARTBEAT_S, node.tick())
         heart.beat_if_due()
     node.stopping = True
+    deadline = time.monotonic() + DRAIN_S
     for subscriber in subscribers:
         subscriber.hold(())
-        while envelopes := subscriber.receive(0.02, node.at_most):
+        while time.monotonic() < deadline and (envelopes := subscriber.receive(0.02, node.at_most)):
             node.handle(envelopes)
             heart.beat_if_due()
     node.finish()
@@ -217,7 +228,7 @@ class _Heart:
 
     def __init__(self, node: Node, control: Control, subscribers: list[Subscriber]):
         self._node, self._control, self._subscribers = node, control, subscribers
-        self._due = self._look = 0.0
+        self._due = self._look = self._stopping_since = 0.0
 
     def beat_if_due(self) -> None:
         now = time.monotonic()
@@ -228,9 +239,12 @@ class _Heart:
             self.beat()
 
     def while_waiting(self) -> bool:
-        """For a send that waits for room: the node lives on while others hold it back. Never gives up."""
+        """For a send that waits for room: the node lives on while others hold it back. Gives up only in the end."""
         self.beat_if_due()
-        return False
+        if not self._node.stopping:
+            return False
+        self._stopping_since = self._stopping_since or time.monotonic()
+        return time.monotonic() - self._stopping_since > self._node.config.supervisor.stop_s / 2
 
     def beat(self) -> None:
         self._due = time.monotonic() + HEARTBEAT_S
@@ -256,6 +270,7 @@ class Control:
         self._socket = connection
         self._buffer = b""
         self.stop_asked = False
+        self.ends: list[Ended] = []  # what the supervisor says that was lost on the way
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -280,8 +295,12 @@ class Control:
         """Whether the supervisor asked to stop. Raises SupervisorGone."""
         if select.select([self._socket], [], [], 0)[0]:
             self._read()
-        if b"stop\n" in self._buffer:
-            self.stop_asked = True
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            if line == b"stop":
+                self.stop_asked = True
+            else:
+                self.ends += msgspec.json.decode(line, type=list[Ended])
         return self.stop_asked
 
     def wait(self, seconds: float) -> None:

@@ -286,6 +286,7 @@ class RecorderNode(Node):
         key = (stream, epoch)
         if key not in self._epochs:
             self._epochs[key] = Remembered(stream, epoch, rate, self.config.pace != "max", self._settings)
+            self.news = True
         self._touched[key] = time.monotonic()
         return self._epochs[key]
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..stream.bus import private_folder
@@ -23,9 +23,13 @@ def socket_folder() -> Iterator[Path]:
     parent = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     for folder in parent.glob("earwitness-*"):
         _sweep(folder)
-    folder = private_folder(parent)
-    with (folder / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        while True:
+            folder = private_folder(parent)
+            lock = stack.enter_context((folder / _LOCK).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / _LOCK).exists():  # else another run, just starting, found it without an owner
+                break
         try:
             yield folder
         finally:

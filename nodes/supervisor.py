@@ -6,7 +6,6 @@ by name alone: nothing of theirs is imported here. A child that is started again
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import signal
@@ -25,8 +24,10 @@ import msgspec
 
 from ..stream.bus import Publisher, ZmqBus
 from ..stream.config import Config
+from ..stream.errors import EarwitnessError
 from ..stream.keys import load_keys
-from ..stream.messages import Alarm, Health, LedgerRow, topic_of
+from ..stream.ledger import settle
+from ..stream.messages import Alarm, Ended, Health, LedgerRow, topic_of
 from ..stream.sources.source import OWN_PROCESS, source_specs
 from .marks import Marks, make_marks
 from .node import EndRun, Failed, Job, Ready, Report
@@ -35,6 +36,8 @@ from .systemd import notify, watchdog_interval_s
 
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
+STILL_S = 3.0  # a node whose ledger stands still for so long will hear no more of an epoch that is over
+PLACES = ("features", "classify", "recorder")  # account for what capture heard
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ class Part:
 
 
 def plan(config: Config) -> list[Part]:
-    """The nodes of a run, in the order of the flow. A device, or a network stream, has a capture process of its own."""
+    """The nodes of a run, in the order of the flow. A device, or a network stream, has a capture process of its own.
+
+    Raises EarwitnessError when none is left of those that the run is limited to.
+    """
     sources = source_specs(config.source_settings)
     devices = [source.name for source in sources if source.kind in OWN_PROCESS]
     others = len(devices) < len(sources)
@@ -64,7 +70,10 @@ def plan(config: Config) -> list[Part]:
     if config.clips:
         parts.append(Part("recorder", "recorder"))
     parts.append(Part("monitor", "monitor"))
-    return [part for part in parts if not config.only or part.node in config.only]
+    chosen = [part for part in parts if not config.only or part.node in config.only]
+    if not chosen:
+        raise EarwitnessError(f"nothing to do: only {', '.join(config.only)}, and without clips there is no recorder")
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -94,12 +103,15 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     control: socket.socket | None = None
     buffer: bytes = b""
+    unsent: bytes = b""  # for the child, which may not be reading yet
     ready: bool = False
     was_ready: bool = False
     stopping: bool = False
     done: bool = False
+    clean: bool = False  # it ended as it was told to
     begun: float = 0.0
     sign_of_life: float = 0.0
+    moved_at: float = 0.0  # when its ledger last changed
     start_at: float = 0.0
     deaths: deque[float] = field(default_factory=deque)
     failed: Failed | None = None
@@ -111,6 +123,8 @@ class _Child:
         rows = {(row.stream, row.epoch): row for row in self.rows}
         for mark in self.marks.read() if self.marks else ():
             key = mark.stream, mark.epoch
+            if key not in rows and any(name == mark.stream and epoch > mark.epoch for name, epoch in rows):
+                continue  # long over, and folded away: no epoch since then had a sample
             row = rows.get(key) or LedgerRow(
                 stream=mark.stream, epoch=mark.epoch, place="capture", rate=mark.rate, received=0, lost={},
                 next_sample=0, ended=False, final=False,
@@ -144,9 +158,10 @@ class _Run:
                 while not all(child.done for child in self.children):
                     self._start_what_is_due()
                     self._listen(0.1)
-                    for _ in range(signals.take()):
-                        self._asked_to_stop()
+                    for number in signals.take():
+                        self._asked_to_stop(number)
                     self._watch()
+                    self._tell_lost_ends()
                     self._end_if_complete()
                     self._stop_in_order()
                     self._tell_systemd()
@@ -156,7 +171,7 @@ class _Run:
                 self._selector.close()
                 if self._publisher is not None:
                     self._publisher.close()
-        return Outcome(self._code, self._reason, tuple(row for child in self.children for row in child.ledger()))
+        return Outcome(self._code, self._reason, self._last_ledger())
 
     # ---- starting
 
@@ -177,58 +192,87 @@ class _Run:
             self._publisher = ZmqBus(bus.address, load_keys(Path(bus.keys)) if bus.keys else None).publisher()
 
     def _start(self, child: _Child) -> None:
-        ours, theirs = socket.socketpair()
         child.rows = child.ledger()
+        try:
+            self._spawn(child)
+        except OSError as error:  # no memory, no process, no descriptor left: there may be some again soon
+            self._failed(child, f"cannot be started: {error.strerror or error}")
+
+    def _spawn(self, child: _Child) -> None:
+        ours, theirs = socket.socketpair()
         marks = make_marks(len(self._streams)) if child.part.node == "capture" else -1
         job = Job(
             node=child.part.name, part=child.part.part, config=self.config, ledger=child.rows, marks=marks
         )
         reads_stdin = child.part.node == "capture" and not child.part.part
         environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-        child.process = subprocess.Popen(
-            [sys.executable, "-m", f"earwitness.nodes.{child.part.node}", str(theirs.fileno())],
-            pass_fds=[theirs.fileno(), *([marks] if marks >= 0 else [])],
-            stdin=None if reads_stdin else subprocess.DEVNULL,
-            stdout=None if child.part.node == "monitor" else 2,  # results alone go to standard output
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone
-        )
-        theirs.close()
-        if child.marks is not None:
-            child.marks.close()
-            child.marks = None
-        if marks >= 0:
-            child.marks = Marks(marks)
-            os.close(marks)
-        ours.sendall(msgspec.json.encode(job) + b"\n")
+        try:
+            child.process = subprocess.Popen(
+                [sys.executable, "-m", f"earwitness.nodes.{child.part.node}", str(theirs.fileno())],
+                pass_fds=[theirs.fileno(), *([marks] if marks >= 0 else [])],
+                stdin=None if reads_stdin else subprocess.DEVNULL,
+                stdout=None if child.part.node == "monitor" else 2,  # results alone go to standard output
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone
+            )
+            if child.marks is not None:
+                child.marks.close()
+            child.marks = Marks(marks) if marks >= 0 else None
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if marks >= 0:
+                os.close(marks)
         ours.setblocking(False)
-        child.control, child.buffer, child.ready, child.failed = ours, b"", False, None
-        child.begun = child.sign_of_life = time.monotonic()
+        child.control, child.buffer, child.unsent, child.ready, child.failed = ours, b"", b"", False, None
+        child.begun = child.sign_of_life = child.moved_at = time.monotonic()
         self._selector.register(ours, selectors.EVENT_READ, child)
+        self._send(child, msgspec.json.encode(job))
 
     # ---- listening
 
     def _listen(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
-            if key.data is None:
+        for key, events in self._selector.select(timeout_s):
+            child = key.data
+            if child is None:
                 continue
-            self._read(key.data)
+            if events & selectors.EVENT_WRITE:
+                self._send(child)
+            if events & selectors.EVENT_READ and not self._read(child):
+                self._gone(child)
 
-    def _read(self, child: _Child) -> None:
+    def _read(self, child: _Child) -> bool:
+        """Takes what a child says; False when its end is closed."""
         assert child.control is not None
         try:
             data = child.control.recv(1 << 20)
         except BlockingIOError:
-            return
+            return True
         except OSError:
             data = b""
         if not data:
-            self._gone(child)
-            return
+            return False
         child.sign_of_life = time.monotonic()
         *lines, child.buffer = (child.buffer + data).split(b"\n")
         for line in lines:
             self._take(child, self._decoder.decode(line))
+        return True
+
+    def _send(self, child: _Child, line: bytes | None = None) -> None:
+        """Sends a line, or what did not fit before. Never waits: a child that does not read must not stop the run."""
+        assert child.control is not None
+        if line is not None:
+            child.unsent += line + b"\n"
+        try:
+            child.unsent = child.unsent[child.control.send(child.unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            child.unsent = b""  # it is gone, which its end of the socket tells as well
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.unsent else 0)
+        self._selector.modify(child.control, wanted, child)
 
     def _take(self, child: _Child, report: Report) -> None:
         match report:
@@ -237,7 +281,8 @@ class _Run:
                     self._alarm(child, "cleared", f"{child.part.name} is back")
                 child.ready = child.was_ready = True
             case Health():
-                child.rows = report.ledger
+                if child.rows != report.ledger:
+                    child.rows, child.moved_at = report.ledger, time.monotonic()
             case Failed():
                 child.failed = report
             case EndRun():
@@ -253,8 +298,10 @@ class _Run:
                 continue
             silent = now - child.sign_of_life
             if child.process.poll() is not None:
-                while child.process is not None:
-                    self._read(child)  # what it said last, then its end
+                said = child.sign_of_life
+                while self._read(child) and child.sign_of_life != said:  # what it said last
+                    said = child.sign_of_life
+                self._gone(child)
             elif not child.ready and now - child.begun > settings.start_s:
                 self.log(f"{child.part.name} is not ready after {settings.start_s:g} s: killed")
                 self._gone(child)
@@ -265,16 +312,21 @@ class _Run:
     def _gone(self, child: _Child) -> None:
         """A child has ended, or is ended here: is that right, can it be mended, or is it started again?"""
         code = self._kill(child)
-        name, settings = child.part.name, self.config.supervisor
-        if child.stopping:
-            child.done = True
-            return
         text = child.failed.text if child.failed else f"ended with code {code}" if code >= 0 else _signal_name(-code)
+        if child.stopping:
+            child.done, child.clean = True, code == 0
+            if code not in (0, -signal.SIGKILL):
+                self._begin_stop(1, f"{child.part.name} failed while it was stopping: {text}")
+            return
         if child.failed and child.failed.mendable and not child.was_ready:
             child.done = True
             self._begin_stop(2, text)
             return
-        now = time.monotonic()
+        self._failed(child, text)
+
+    def _failed(self, child: _Child, text: str) -> None:
+        """A child is not there, which a person need not mend: it is started again, unless that was tried too often."""
+        name, settings, now = child.part.name, self.config.supervisor, time.monotonic()
         child.deaths.append(now)
         while child.deaths and now - child.deaths[0] > settings.failures_s:
             child.deaths.popleft()
@@ -309,10 +361,10 @@ class _Run:
 
     # ---- ending
 
-    def _asked_to_stop(self) -> None:
+    def _asked_to_stop(self, number: int) -> None:
         if self._stop_deadline is None:
             self._begin_stop(0, "")
-        else:  # the second Ctrl-C
+        elif number != signal.SIGHUP:  # the second Ctrl-C; a terminal that closes may say so twice
             self._stop_deadline = time.monotonic()
 
     def _begin_stop(self, code: int, reason: str) -> None:
@@ -326,7 +378,7 @@ class _Run:
     def _end_if_complete(self) -> None:
         """A run of files ends by itself, when every stream's last epoch has ended at every place."""
         if self._stop_deadline is None and self._streams and self._ended(self._of("capture"), self._streams):
-            places = self._of("features", "classify", "recorder")
+            places = self._of(*PLACES)
             if all(self._ended([child], self._streams) for child in places):
                 self._begin_stop(0, "")
 
@@ -338,35 +390,64 @@ class _Run:
             for child in self.children:
                 if not child.done:
                     if child.process is not None:
-                        self.log(f"{child.part.name} did not stop in time: killed")
+                        self._begin_stop(1, f"{child.part.name} did not stop in time: killed")
                         child.process.kill()
                     self._kill(child)
                     child.done = True
             return
         order = [*self.children[1:], self.children[0]] if self.children[0].part.node == "broker" else self.children
+        capturing = False
         for child in order:
             if child.done:
                 continue
             if child.process is None:
                 child.done = True
                 continue
+            if child.part.node != "capture" and capturing:
+                return
+            capturing = child.part.node == "capture"
             if not child.stopping and self._has_heard_all(child):
                 child.stopping = True
-                if child.control is not None:
-                    with contextlib.suppress(OSError):
-                        child.control.sendall(b"stop\n")
-            if child.part.node != "capture":
+                self._send(child, b"stop")
+            if not capturing:
                 return  # the next ones wait for this one; captures stop side by side
 
     def _has_heard_all(self, child: _Child) -> bool:
-        if child.part.node not in ("features", "classify", "recorder") or not child.ready:
-            return True
-        captured = {
-            (row.stream, row.epoch) for capture in self._of("capture") for row in capture.ledger() if row.ended
-        }
-        here = {(row.stream, row.epoch) for row in child.ledger() if row.ended}
-        folded = {row.stream for row in child.ledger() if row.epoch == 0}
-        return all(key in here or key[0] in folded for key in captured)
+        return not self._unheard_ends(child)
+
+    def _unheard_ends(self, child: _Child) -> list[Ended]:
+        """The ends of epochs that capture has told and this node has not heard of yet."""
+        if child.part.node not in PLACES:
+            return []
+        here = {(row.stream, row.epoch) for row in child.rows if row.ended}
+        folded: dict[str, int] = {}  # by stream the first epoch that is not folded away
+        for stream, epoch in sorted(here):
+            if epoch and (stream, 0) in here:
+                folded.setdefault(stream, epoch)
+        return [
+            Ended(stream=row.stream, epoch=row.epoch, end_sample=row.next_sample, rate=row.rate,
+                  reason="told by the supervisor", final=row.final)
+            for capture in self._of("capture")
+            for row in capture.rows
+            if row.ended and row.epoch >= folded.get(row.stream, 1) and (row.stream, row.epoch) not in here
+        ]  # fmt: skip
+
+    def _tell_lost_ends(self) -> None:
+        """What was on its way to a node that died is lost, and an end that is lost would be waited for for ever."""
+        if not any(child.deaths for child in self.children):
+            return
+        now = time.monotonic()
+        patience_s = STILL_S if self._stop_deadline is None else STILL_S / 3
+        for child in self.children:
+            if child.ready and not child.stopping and now - child.moved_at > patience_s:
+                if ends := self._unheard_ends(child):
+                    self._send(child, msgspec.json.encode(ends))
+                child.moved_at = now
+
+    def _last_ledger(self) -> tuple[LedgerRow, ...]:
+        """All rows; those of nodes that were killed in the end are closed, with the loss named."""
+        rows = [(row, child.clean) for child in self.children for row in child.ledger()]
+        return tuple(settle((row for row, clean in rows if clean), (row for row, clean in rows if not clean)))
 
     def _ended(self, children: Iterable[_Child], streams: set[str]) -> bool:
         return streams <= {row.stream for child in children for row in child.ledger() if row.final}
@@ -394,13 +475,16 @@ class _Run:
 
 
 class _Signals:
-    """SIGINT and SIGTERM as bytes on a socket, so that the loop meets them between two steps, never inside one."""
+    """Signals as bytes on a socket, so that the loop meets them between two steps, never inside one."""
+
+    STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __enter__(self) -> _Signals:
         self.wakeup, self._write = socket.socketpair()
         for end in (self.wakeup, self._write):
             end.setblocking(False)
-        self._old = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+        caught = [number for number in self.STOP if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+        self._old = {number: signal.signal(number, _ignore) for number in caught}
         self._old_fd = signal.set_wakeup_fd(self._write.fileno())
         return self
 
@@ -411,13 +495,12 @@ class _Signals:
         self.wakeup.close()
         self._write.close()
 
-    def take(self) -> int:
-        """How many signals came since the last call."""
+    def take(self) -> list[int]:
+        """The signals that came since the last call."""
         try:
-            numbers = self.wakeup.recv(64)
+            return [number for number in self.wakeup.recv(64) if number in self.STOP]
         except BlockingIOError:
-            return 0
-        return sum(number in (signal.SIGINT, signal.SIGTERM) for number in numbers)
+            return []
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from .messages import Ended, LedgerRow
 
 
@@ -142,6 +144,40 @@ class Ledger:
             total.lost += old.lost
             total.position += old.position
             total.ended = True
+
+
+def settle(rows: Iterable[LedgerRow], broken: Iterable[LedgerRow]) -> list[LedgerRow]:
+    """All rows, with the accounts of places that were killed before they could close them, `broken`, closed here.
+
+    What such a place has not told of up to the epoch's end is lost to it, by the cause "killed". Only capture has
+    had it: nobody else could know of it.
+    """
+    broken = list(broken)
+    settled = list(rows)
+    longest: dict[tuple[str, int], LedgerRow] = {}
+    for row in (*settled, *broken):
+        known = longest.setdefault((row.stream, row.epoch), row)
+        if row.next_sample > known.next_sample or (row.final and row.next_sample == known.next_sample):
+            longest[row.stream, row.epoch] = row
+    for place in sorted({row.place for row in broken}):
+        here = {(row.stream, row.epoch): row for row in broken if row.place == place}
+        for (stream, epoch), end in longest.items():
+            if (stream, epoch) not in here and (place == "capture" or epoch == 0 or (stream, 0) in here):
+                continue  # another capture's; or folded away
+            unknown = msgspec.structs.replace(end, place=place, received=0, lost={}, next_sample=0, ended=False)
+            row = here.setdefault((stream, epoch), unknown)
+            if row.ended:
+                continue
+            missing, received, lost = end.next_sample - row.next_sample, row.received, dict(row.lost)
+            if place == "capture":
+                received += missing
+            elif missing:
+                lost["killed"] = lost.get("killed", 0) + missing
+            here[stream, epoch] = msgspec.structs.replace(
+                row, received=received, lost=lost, next_sample=end.next_sample, ended=True, final=end.final
+            )
+        settled += here.values()
+    return settled
 
 
 def unbalanced(rows: Iterable[LedgerRow], places: Iterable[str] = ()) -> list[str]:

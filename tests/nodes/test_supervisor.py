@@ -1,0 +1,183 @@
+"""The supervisor without a run around it: starting, stopping in order, and the books of nodes that died."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from earwitness.nodes import supervisor
+from earwitness.nodes.marks import Mark, Marks, make_marks
+from earwitness.nodes.supervisor import _Child, _Run, _Signals, plan
+from earwitness.stream.config import BusSettings, Config, SupervisorSettings
+from earwitness.stream.errors import EarwitnessError
+from earwitness.stream.messages import LedgerRow
+
+
+def row(epoch: int = 1, end: int = 0, place: str = "capture", ended: bool = True, **more: Any) -> LedgerRow:
+    return LedgerRow(
+        **{"stream": "s", "epoch": epoch, "place": place, "rate": 100, "received": end, "lost": {}, "next_sample": end,
+           "ended": ended, "final": False, **more}
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[_Run]:
+    config = Config(
+        sources=("s=x.wav",),
+        bus=BusSettings(address=f"ipc://{tmp_path}"),
+        supervisor=SupervisorSettings(failures=1000),
+    )
+    a_run = _Run(config, lambda line: None)
+    yield a_run
+    for child in a_run.children:
+        a_run._kill(child)
+    a_run._selector.close()
+
+
+def child_of(run: _Run, node: str) -> _Child:
+    return next(child for child in run.children if child.part.node == node)
+
+
+@pytest.fixture
+def idle_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children that live and never read what they are told."""
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setattr(supervisor.sys, "executable", str(sleeper))
+
+
+class TestStarting:
+    def test_a_run_that_is_limited_to_nothing_is_refused(self) -> None:
+        with pytest.raises(EarwitnessError, match="nothing to do: only recorder"):
+            plan(Config(only=("recorder",), clips=False))
+
+    def test_no_descriptor_is_left_by_restarts(self, run: _Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(supervisor.sys, "executable", "/bin/true")
+        capture = child_of(run, "capture")
+
+        def restart() -> None:
+            run._start(capture)
+            assert capture.process is not None
+            capture.process.wait(10)
+            run._watch()
+            assert capture.process is None
+
+        restart()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            restart()
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(capture.deaths) == 21
+
+    @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+    def test_a_child_that_cannot_be_started_now_is_tried_again(
+        self, run: _Run, monkeypatch: pytest.MonkeyPatch, number: int
+    ) -> None:
+        def fails(*args: Any, **options: Any) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(subprocess, "Popen", fails)
+        before = len(os.listdir("/proc/self/fd"))
+        capture = child_of(run, "capture")
+        for _ in range(3):
+            run._start(capture)
+        assert capture.process is None
+        assert not capture.done
+        assert capture.start_at > 0
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    def test_a_child_that_does_not_read_does_not_stop_the_run(self, run: _Run, idle_children: None) -> None:
+        features = child_of(run, "features")
+        features.rows = tuple(row(epoch, place="features") for epoch in range(1, 20_000))  # no socket holds as much
+        run._start(features)
+        assert features.unsent
+        assert features.process is not None
+        os.kill(features.process.pid, signal.SIGKILL)
+        features.process.wait(10)
+        run._send(features, b"stop")  # nor does one that is gone
+        run._watch()
+        assert features.process is None
+
+
+class TestStopping:
+    def test_features_go_on_until_the_last_capture_has_ended(self, run: _Run, idle_children: None) -> None:
+        run.children = [child_of(run, "capture"), child_of(run, "features"), child_of(run, "classify")]
+        capture, features, _ = run.children
+        for child in run.children:
+            run._start(child)
+            child.ready = child.was_ready = True
+        run._begin_stop(0, "")
+        run._stop_in_order()
+        assert [child.stopping for child in run.children] == [True, False, False]
+        capture.rows = (row(end=10),)
+        capture.done = True
+        run._stop_in_order()
+        assert [child.stopping for child in run.children] == [True, False, False]  # it has not heard the end yet
+        features.rows = (row(end=10, place="features"),)
+        run._stop_in_order()
+        assert [child.stopping for child in run.children] == [True, True, False]
+
+    def test_ends_that_a_node_has_not_heard_are_known(self, run: _Run) -> None:
+        capture, features = child_of(run, "capture"), child_of(run, "features")
+        capture.rows = (row(0), *(row(epoch, 10 * epoch) for epoch in range(3, 9)), row(9, ended=False))
+        assert [end.epoch for end in run._unheard_ends(features)] == [3, 4, 5, 6, 7, 8]
+        features.rows = tuple(row(epoch, place="features") for epoch in (0, 5, 6, 8))  # 1 to 4 are folded into 0
+        assert [(end.epoch, end.end_sample) for end in run._unheard_ends(features)] == [(7, 70)]
+        assert run._unheard_ends(child_of(run, "monitor")) == []
+
+    def test_a_terminal_that_closes_asks_for_a_clean_stop_however_often_it_says_so(self, run: _Run) -> None:
+        with _Signals() as signals:
+            for _ in range(2):
+                signal.raise_signal(signal.SIGHUP)
+            for number in signals.take():
+                run._asked_to_stop(number)
+        assert run._stop_deadline is not None
+        first = run._stop_deadline
+        run._asked_to_stop(signal.SIGINT)
+        assert run._stop_deadline < first  # the second Ctrl-C: at once
+
+    def test_nohup_is_honoured(self) -> None:
+        old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with _Signals() as signals:
+                signal.raise_signal(signal.SIGHUP)
+                assert signals.take() == []
+        finally:
+            signal.signal(signal.SIGHUP, old)
+
+
+class TestBooks:
+    def test_a_mark_says_how_far_a_killed_capture_had_come(self, marked: Callable[..., _Child]) -> None:
+        assert marked(1, 25, row(end=20, ended=False)).ledger() == (row(end=25, ended=False),)
+        assert marked(2, 25, row(end=20)).ledger() == (row(end=20), row(2, 25, ended=False))
+
+    def test_a_mark_of_an_epoch_that_is_over_changes_nothing(self, marked: Callable[..., _Child]) -> None:
+        over = row(end=25)
+        assert marked(1, 25, over).ledger() == (over,)
+        folded = (row(0, 25), *(row(epoch) for epoch in (2, 3, 4, 5)))  # since then no epoch had a sample
+        assert marked(1, 25, *folded).ledger() == folded
+
+
+@pytest.fixture
+def marked() -> Iterator[Callable[..., _Child]]:
+    made: list[Marks] = []
+
+    def make(epoch: int, end_sample: int, *rows: LedgerRow) -> _Child:
+        fd = make_marks(1)
+        marks = Marks(fd)
+        os.close(fd)
+        marks.put(Mark(stream="s", epoch=epoch, rate=100, end_sample=end_sample))
+        made.append(marks)
+        return _Child(supervisor.Part("capture", "capture"), rows=rows, marks=marks)
+
+    yield make
+    for marks in made:
+        marks.close()
