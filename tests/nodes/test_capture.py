@@ -482,3 +482,18 @@ def test_a_clock_that_is_set_while_it_listens_is_told_and_dates_what_follows() -
     assert blocks[3].utc_ns - blocks[0].utc_ns == pytest.approx(3600 * NS + 0.06 * NS, abs=1e6)
     assert node.counts["utc_error_us_s"] > 0
     node.finish()
+
+
+@pytest.mark.parametrize("ppm", [300, -300])
+def test_a_clock_that_drifts_either_way_can_be_told_on_the_bus(ppm: int) -> None:
+    def at(index: int) -> Chunk:
+        monotonic = round(index * 0.02 * (1 + ppm / 1e6) * NS)
+        return Chunk(np.zeros((160, 1), np.int16), heard=(monotonic + 100 * NS, monotonic))
+
+    bus = MemoryBus()
+    node = node_of(bus, Script(*(at(index) for index in range(1, 1501))))
+    run(node, lambda: len(flow(bus)) == 1501)
+    slow, fast = node.counts["slow_ppb_s"], node.counts["fast_ppb_s"]
+    assert (slow > 0, fast > 0) == (ppm > 0, ppm < 0)
+    assert bus.publisher().send("health/capture", node.health())  # through the wire's checks
+    node.finish()

@@ -196,6 +196,37 @@ def test_spans_of_the_scores_tile_the_stream() -> None:
     assert position > 480 * FRAME
 
 
+def test_results_wait_for_a_monitor_that_starts_again_each_time_anew(monkeypatch: Any) -> None:
+    now = [0.0]
+    monkeypatch.setattr(classify.time, "monotonic", lambda: now[0])
+    bench = Bench()
+    sender: Any = bench.node.publisher
+    deliver, away_s = sender.send, [0.0]
+
+    def send(topic: str, message: Any, payload: bytes = b"", *, wait: bool = False, give_up: Any = None) -> bool:
+        back_at = now[0] + away_s[0]
+        while now[0] < back_at:
+            now[0] += 0.05
+            if give_up():
+                return False
+        return bool(deliver(topic, message, payload))
+
+    sender.send, sender.heard = send, lambda topic: False
+    for number, seconds in enumerate((1.0, 0.0, 3.0, 0.0)):
+        away_s[0] = seconds
+        bench.features(bark(LENGTH, 0, 0), number * LENGTH)
+        bench.run()
+        away_s[0] = 0.0
+        now[0] += 600.0
+    assert bench.node.counts["unheard"] == 0
+    away_s[0] = 30.0  # nobody comes back: not for ever
+    began = now[0]
+    bench.features(bark(LENGTH, 0, 0), 4 * LENGTH)
+    bench.run()
+    assert now[0] - began < 3 * classify.UNHEARD_S
+    assert bench.node.counts["unheard"] > 0
+
+
 def test_a_threshold_of_the_run_goes_before_the_bundles() -> None:
     config = build({"models": [{"bundle": "dogs", "thresholds": {"dog": 0.95}}]}, "a test")
     bench = Bench(part="dogs", config=config)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earwitness.stream.ledger import Hole, Ledger, unbalanced
+from earwitness.stream.ledger import Hole, Ledger, settle, unbalanced
 from earwitness.stream.messages import LedgerRow
 
 RATE = 16_000
@@ -192,3 +192,51 @@ def test_a_place_that_has_no_row_at_all_is_found() -> None:
 
 def test_folded_epochs_are_held_to_the_same_rules() -> None:
     assert unbalanced([row(epoch=0), row(epoch=0, place="features", received=50, next_sample=60)])
+
+
+@given(streams(), st.data())
+def test_the_accounts_of_killed_places_are_closed_with_what_they_lost(stream: Any, data: st.DataObject) -> None:
+    spans, length = stream
+    whole, broken = [], []
+    for place in ("capture", "features", "recorder"):
+        ledger = Ledger(place)
+        killed = data.draw(st.booleans())
+        heard = data.draw(st.integers(0, len(spans))) if killed else len(spans)
+        for first, end, _ in spans[:heard]:
+            ledger.receive("hall", 1, first, end, RATE)
+        if not killed:
+            ledger.end("hall", 1, length, RATE, final=True)
+        (broken if killed else whole).extend(ledger.rows())
+    rows = settle(whole, broken)
+    assert unbalanced(rows, {row.place for row in (*whole, *broken)}) == []
+    assert {row for row in map(repr, whole)} <= {row for row in map(repr, rows)}
+    for row in rows:
+        assert set(row.lost) <= ({"killed"} if row.place != "capture" else set())
+
+
+def test_what_a_place_never_knew_of_is_lost_to_it_but_no_other_captures_streams_are() -> None:
+    def row(stream: str, epoch: int, place: str, end: int, ended: bool = True) -> LedgerRow:
+        return LedgerRow(
+            stream=stream, epoch=epoch, place=place, rate=RATE, received=end, lost={}, next_sample=end, ended=ended,
+            final=False,
+        )  # fmt: skip
+
+    mine = row("mic-a", 1, "capture", 7, ended=False)
+    features = [row("mic-a", 1, "features", 10), row("mic-b", 1, "features", 20), row("mic-b", 2, "features", 5)]
+    rows = settle([row("mic-b", 1, "capture", 20), row("mic-b", 2, "capture", 5), *features],
+                  [mine, row("mic-b", 1, "recorder", 20)])  # fmt: skip
+    assert unbalanced(rows) == []
+    settled = {(each.place, each.stream, each.epoch): each for each in rows}
+    assert len(settled) == len(rows) == 9
+    assert settled["capture", "mic-a", 1].received == 10
+    assert settled["recorder", "mic-b", 2].lost == {"killed": 5}
+    assert settled["recorder", "mic-a", 1].lost == {"killed": 10}
+
+
+def test_a_fault_of_a_place_that_closed_its_accounts_stays_one() -> None:
+    good, bad = Ledger("capture"), Ledger("features")
+    for ledger, end in ((good, 100), (bad, 90)):
+        ledger.receive("hall", 1, 0, end, RATE)
+        ledger.end("hall", 1, end, RATE, final=True)
+    assert unbalanced(settle([*good.rows(), *bad.rows()], []))
+    assert unbalanced(settle(good.rows(), bad.rows()))  # it had said that its epoch was over
