@@ -179,7 +179,7 @@ class RecorderNode(Node):
                 epoch.miss(self._ledger.lose(*key, gap.end_sample, gap.rate, gap.cause))
             case Ended() as ended:
                 epoch.miss(self._ledger.receive(*key, ended.end_sample, ended.end_sample, ended.rate))
-                epoch.ended, epoch.over_since = ended, time.monotonic()
+                epoch.ended, epoch.over_since = ended, epoch.over_since or time.monotonic()
         self._cut_what_is_due(epoch)
 
     def _hear_block(self, epoch: Remembered, block: AudioBlock, payload: memoryview) -> None:

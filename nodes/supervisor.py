@@ -176,12 +176,15 @@ class _Run:
     # ---- starting
 
     def _start_what_is_due(self) -> None:
-        """The broker first, then those that listen, then capture: nothing is published before all can hear it."""
-        if self._stop_deadline is not None:
-            return
-        now = time.monotonic()
+        """The broker first, then those that listen, then capture: nothing is published before all can hear it.
+
+        In the end only a broker that died is started again: what was heard is still on its way.
+        """
+        now, stopping = time.monotonic(), self._stop_deadline is not None
         for phase in (("broker",), ("features", "classify", "recorder", "monitor"), ("capture",)):
             members = [child for child in self.children if child.part.node in phase]
+            if stopping and (phase != ("broker",) or not all(child.was_ready for child in members)):
+                return
             for child in members:
                 if child.process is None and not child.done and now >= child.start_at:
                     self._start(child)
@@ -336,7 +339,7 @@ class _Run:
                 1, f"{name} failed {len(child.deaths)} times in {settings.failures_s:g} s, the last time: {text}"
             )
             return
-        if self._stop_deadline is not None:
+        if self._stop_deadline is not None and child.part.node != "broker":
             child.done = True
             return
         delay = 0.0 if len(child.deaths) == 1 else FIRST_BACKOFF_S * 2 ** (len(child.deaths) - 2)
