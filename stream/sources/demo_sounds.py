@@ -2,8 +2,8 @@
 
 Each function takes a generator and a rate and returns float32 `[samples]` in -1..1, different for every state of the
 generator. They are named after the labels of ESC-50 (https://doi.org/10.1145/2733373.2806390), which they should be
-taken for. Noise is shaped in the frequency domain, struck things are sums of decaying modes, horns and motors are sums
-of harmonics.
+taken for. Noise is shaped in the frequency domain, struck things are sums of decaying modes, horns are sums of
+harmonics.
 """
 
 from __future__ import annotations
@@ -83,32 +83,6 @@ def crickets(rng: Rng, rate: int) -> Signal:
     return out
 
 
-def helicopter(rng: Rng, rate: int) -> Signal:
-    """Blade slap at the passing frequency of the rotor, over turbine and air."""
-    n = round(4.0 * rate)
-    t = np.arange(n) / rate
-    blades = rng.uniform(11, 15)
-    slap = np.exp(-(((t * blades) % 1.0) * 7.0)) * (1 - np.exp(-(((t * blades) % 1.0) * 60)))
-    body = _noise(rng, n, rate, lambda f: (f / 80) / (1 + (f / 130) ** 2.2))
-    hiss = _noise(rng, n, rate, _band(400, 4000))
-    turbine: Signal = np.sin(2 * np.pi * rng.uniform(700, 900) * t)
-    out: Signal = body * (0.15 + slap) + 0.25 * hiss * (0.3 + slap) + 0.05 * turbine
-    return out
-
-
-def mouse_click(rng: Rng, rate: int) -> Signal:
-    """A mouse button, pressed and let go, several times."""
-    out = np.zeros(round(1.6 * rate))
-    at = 0.0
-    while at < 1.3:
-        for delay, gain in ((0.0, 1.0), (rng.uniform(0.07, 0.11), 0.6)):
-            modes = [(rng.uniform(2000, 2600), 1.0, 0.0015), (rng.uniform(4000, 6000), 0.8, 0.001)]
-            _add(out, at + delay, gain * _modes(0.03, rate, rng, modes), rate)
-            _add(out, at + delay, gain * _burst(rng, rate, 0.01, 0.0012, _band(1500, 9000)), rate)
-        at += rng.uniform(0.3, 0.45)
-    return out
-
-
 def glass_breaking(rng: Rng, rate: int) -> Signal:
     """A pane bursts, and its pieces ring as they fall."""
     out = np.zeros(round(2.0 * rate))
@@ -119,18 +93,6 @@ def glass_breaking(rng: Rng, rate: int) -> Signal:
             modes = [(rng.uniform(2500, 11_000), rng.uniform(0.3, 1.0), rng.uniform(0.01, 0.06)) for _ in range(3)]
             _add(out, at, rng.lognormal(-1.6, 0.6) * _modes(0.2, rate, rng, modes), rate)
     return _echo(out, rate, rng, 0.25)
-
-
-def clock_tick(rng: Rng, rate: int) -> Signal:
-    """A wall clock: tick and tock, a little apart in pitch."""
-    out = np.zeros(round(4.0 * rate))
-    pitch = rng.uniform(2300, 3200)
-    for k in range(8):
-        shift = 1.0 if k % 2 == 0 else 0.86
-        modes = [(pitch * shift, 1.0, 0.006), (pitch * 1.83 * shift, 0.7, 0.004), (pitch * 0.41, 0.35, 0.012)]
-        _add(out, 0.5 * k, _modes(0.08, rate, rng, modes), rate)
-        _add(out, 0.5 * k, 0.5 * _burst(rng, rate, 0.01, 0.001, _band(2000, 10_000)), rate)
-    return out
 
 
 def car_horn(rng: Rng, rate: int) -> Signal:
@@ -144,37 +106,8 @@ def car_horn(rng: Rng, rate: int) -> Signal:
     return _echo(tone * _smooth(pressed.astype(float), rate, 0.006), rate, rng, 0.2)
 
 
-def engine(rng: Rng, rate: int) -> Signal:
-    """A four-stroke engine idles: explosions that differ a little, through a pipe."""
-    n = round(4.0 * rate)
-    firing = rng.uniform(24, 30) * (1 + 0.02 * _noise(rng, n, rate, _band(0.3, 4)))
-    phase = np.cumsum(firing) / rate
-    pulse = np.exp(-(phase % 1.0) * 9) * (1 + 0.3 * np.sin(np.pi * np.floor(phase)))
-    tone = _harmonics(firing, rate, [0.5, 1.0, 0.8, 0.9, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.12])
-    rattle = _noise(rng, n, rate, lambda f: 1 / (1 + (f / 700) ** 1.4))
-    return 0.7 * tone + rattle * (0.2 + pulse)
-
-
-def chirping_birds(rng: Rng, rate: int) -> Signal:
-    """Small songbirds: short whistles that sweep."""
-    out = 0.004 * _noise(rng, round(4.0 * rate), rate, _band(500, 8000))
-    for base, gain in ((rng.uniform(3000, 3800), 1.0), (rng.uniform(4200, 5200), 0.6)):
-        at = rng.uniform(0.0, 0.2)
-        while at < 3.4:
-            length, sweep = rng.uniform(0.05, 0.12), rng.uniform(-0.35, 0.35)
-            for _ in range(rng.integers(2, 6)):
-                t = _time(length, rate)
-                pitch = base * (1 + sweep * (t / length - 0.5)) + 150 * np.sin(2 * np.pi * 35 * t)
-                note = _harmonics(pitch, rate, [1.0, 0.12]) * np.sin(np.pi * t / length) ** 0.6
-                _add(out, at, gain * note, rate)
-                at += length + 0.03
-            at += rng.uniform(0.2, 0.5)
-    return out
-
-
 SOUNDS: tuple[Maker, ...] = (
-    church_bells, clock_alarm, clapping, door_wood_knock, crickets, helicopter, mouse_click, glass_breaking, clock_tick,
-    car_horn, engine, chirping_birds,
+    car_horn, church_bells, clapping, clock_alarm, crickets, door_wood_knock, glass_breaking,
 )  # fmt: skip
 
 
