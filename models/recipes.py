@@ -17,7 +17,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         data: folder of the data set under the data root, laid out as ESC-50.
         licences: only clips under these are trained on; all where None.
         folds: those trained on, a part of the last one being kept for validation.
-        test_fold: looked at once, when everything is settled.
+        test_fold: judged by at the end, never chosen by.
         validation_part: of the recordings of the last training fold.
         learning_rate: the highest of the one-cycle schedule.
         averaging: decay of the running mean of the weights, which is what the bundle gets.

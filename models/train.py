@@ -4,7 +4,7 @@
     earwitness train --bundle esc10-cnn --out models/pretrained --data-root DIR --seed 0
 
 What is trained on which data is said in `recipes.py`. The steps: read the clips, keep part of the training folds for
-validation, train, choose temperature and thresholds on that part, export, check the export, judge the test fold once.
+validation, train, choose temperature and thresholds on that part, export, check the export, judge the test fold.
 """
 
 from __future__ import annotations
