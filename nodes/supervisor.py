@@ -486,7 +486,8 @@ class _Signals:
         self.wakeup, self._write = socket.socketpair()
         for end in (self.wakeup, self._write):
             end.setblocking(False)
-        caught = [number for number in self.STOP if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+        nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        caught = [number for number in self.STOP if not (nohup and number == signal.SIGHUP)]
         self._old = {number: signal.signal(number, _ignore) for number in caught}
         self._old_fd = signal.set_wakeup_fd(self._write.fileno())
         return self
