@@ -448,9 +448,18 @@ class _Run:
                 child.moved_at = now
 
     def _last_ledger(self) -> tuple[LedgerRow, ...]:
-        """All rows; those of nodes that were killed in the end are closed, with the loss named."""
-        rows = [(row, child.clean) for child in self.children for row in child.ledger()]
-        return tuple(settle((row for row, clean in rows if clean), (row for row, clean in rows if not clean)))
+        """All rows; closed with the loss named are those of nodes that were killed in the end, and those of epochs
+        whose capture is elsewhere and goes on, so that one node heard more of them than the other.
+        """
+        captured = {(row.stream, row.epoch) for child in self._of("capture") for row in child.ledger()}
+        whole, broken = [], []
+        for child in self.children:
+            for row in child.ledger():
+                if child.clean and (row.epoch == 0 or (row.stream, row.epoch) in captured):
+                    whole.append(row)
+                else:
+                    broken.append(msgspec.structs.replace(row, ended=row.ended and not child.clean))
+        return tuple(settle(whole, broken))
 
     def _ended(self, children: Iterable[_Child], streams: set[str]) -> bool:
         return streams <= {row.stream for child in children for row in child.ledger() if row.final}

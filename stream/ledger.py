@@ -147,9 +147,9 @@ class Ledger:
 
 
 def settle(rows: Iterable[LedgerRow], broken: Iterable[LedgerRow]) -> list[LedgerRow]:
-    """All rows, with the accounts of places that were killed before they could close them, `broken`, closed here.
+    """All rows, with the accounts of places that could not close them where the epoch ended, `broken`, closed here.
 
-    What such a place has not told of up to the epoch's end is lost to it, by the cause "killed". Only capture has
+    What such a place has not told of up to the epoch's end is lost to it, by the cause "stopped". Only capture has
     had it: nobody else could know of it.
     """
     broken = list(broken)
@@ -172,7 +172,7 @@ def settle(rows: Iterable[LedgerRow], broken: Iterable[LedgerRow]) -> list[Ledge
             if place == "capture":
                 received += missing
             elif missing:
-                lost["killed"] = lost.get("killed", 0) + missing
+                lost["stopped"] = lost.get("stopped", 0) + missing
             here[stream, epoch] = msgspec.structs.replace(
                 row, received=received, lost=lost, next_sample=end.next_sample, ended=True, final=end.final
             )

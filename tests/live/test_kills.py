@@ -123,3 +123,15 @@ def test_two_models_hear_side_by_side(start: Start, scene: Path) -> None:
     places = two.of("ledger")[0]["places"]
     assert len([place for place in places if place.startswith("classify ")]) == 2
     assert {line["id"] for line in two.of("start")} == {line["id"] for line in two.of("end")}
+
+
+def test_a_host_that_stops_while_the_capture_of_another_goes_on(start: Start, scene: Path, tmp_path: Path) -> None:
+    bus = tmp_path / "bus"
+    bus.mkdir(mode=0o700)
+    here = start("--bus", f"ipc://{bus}", "--only", "broker,features,classify,recorder,monitor", out="here")
+    there = start("--bus", f"ipc://{bus}", "--only", "capture", "--source", f"s={scene}", out="there")
+    here.wait_for(lambda: here.of("start"), what="no event")
+    here.interrupt()
+    assert_good_end(here, 6)
+    there.interrupt()
+    assert_good_end(there, 6)

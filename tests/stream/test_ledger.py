@@ -211,7 +211,7 @@ def test_the_accounts_of_killed_places_are_closed_with_what_they_lost(stream: An
     assert unbalanced(rows, {row.place for row in (*whole, *broken)}) == []
     assert {row for row in map(repr, whole)} <= {row for row in map(repr, rows)}
     for row in rows:
-        assert set(row.lost) <= ({"killed"} if row.place != "capture" else set())
+        assert set(row.lost) <= ({"stopped"} if row.place != "capture" else set())
 
 
 def test_what_a_place_never_knew_of_is_lost_to_it_but_no_other_captures_streams_are() -> None:
@@ -229,8 +229,8 @@ def test_what_a_place_never_knew_of_is_lost_to_it_but_no_other_captures_streams_
     settled = {(each.place, each.stream, each.epoch): each for each in rows}
     assert len(settled) == len(rows) == 9
     assert settled["capture", "mic-a", 1].received == 10
-    assert settled["recorder", "mic-b", 2].lost == {"killed": 5}
-    assert settled["recorder", "mic-a", 1].lost == {"killed": 10}
+    assert settled["recorder", "mic-b", 2].lost == {"stopped": 5}
+    assert settled["recorder", "mic-a", 1].lost == {"stopped": 10}
 
 
 def test_a_fault_of_a_place_that_closed_its_accounts_stays_one() -> None:
