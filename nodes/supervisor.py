@@ -1,7 +1,7 @@
 """The supervisor: starts the nodes of a run, watches them, starts again what dies or hangs, and ends them in order.
 
-`plan` lists the nodes of a run, in the order of the flow. Nodes are children, `python -m earwitness.nodes.NAME`, known
-by name alone: nothing of theirs is imported here. A child that is started again gets the ledger that it left behind.
+Nodes (`plan` lists them) are children, `python -m earwitness.nodes.NAME`, known by name alone: nothing of theirs is
+imported here. A child that is started again gets the ledger that it left behind.
 """
 
 from __future__ import annotations
@@ -13,67 +13,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import msgspec
 
 from ..stream.bus import Publisher, ZmqBus
 from ..stream.config import Config
-from ..stream.errors import EarwitnessError
 from ..stream.keys import load_keys
 from ..stream.ledger import settle
 from ..stream.messages import Alarm, Ended, Health, LedgerRow, topic_of
-from ..stream.sources.source import OWN_PROCESS, source_specs
+from ..stream.sources.source import source_specs
+from .child import Child
 from .marks import Marks, make_marks
 from .node import EndRun, Failed, Job, Ready, Report
+from .plan import plan
 from .socket_folder import socket_folder
+from .stop_signals import StopSignals
 from .systemd import notify, watchdog_interval_s
 
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
 STILL_S = 3.0  # a node whose ledger stands still for so long will hear no more of an epoch that is over
 PLACES = ("features", "classify", "recorder")  # account for what capture heard
-
-
-@dataclass(frozen=True)
-class Part:
-    """One node of a run: its unique name, its module, and which part of the run is its own."""
-
-    name: str
-    node: str
-    part: str = ""
-
-
-def plan(config: Config) -> list[Part]:
-    """The nodes of a run, in the order of the flow. A device, or a network stream, has a capture process of its own.
-
-    Raises EarwitnessError when none is left of those that the run is limited to.
-    """
-    sources = source_specs(config.source_settings)
-    devices = [source.name for source in sources if source.kind in OWN_PROCESS]
-    others = len(devices) < len(sources)
-    models = [model.bundle for model in config.model_settings]
-    parts = [Part("broker", "broker")]
-    if others:
-        parts.append(Part("capture", "capture"))
-    parts += [Part(f"capture-{name}", "capture", name) for name in devices]
-    parts.append(Part("features", "features"))
-    if len(models) == 1:
-        parts.append(Part("classify", "classify", models[0]))
-    else:
-        parts += [Part(f"classify-{number}", "classify", bundle) for number, bundle in enumerate(models, 1)]
-    if config.clips:
-        parts.append(Part("recorder", "recorder"))
-    parts.append(Part("monitor", "monitor"))
-    chosen = [part for part in parts if not config.only or part.node in config.only]
-    if not chosen:
-        raise EarwitnessError(f"nothing to do: only {', '.join(config.only)}, and without clips there is no recorder")
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -97,51 +61,12 @@ def supervise(config: Config, log: Callable[[str], None]) -> Outcome:
         return _Run(msgspec.structs.replace(config, bus=bus), log).run()
 
 
-@dataclass
-class _Child:
-    part: Part
-    process: subprocess.Popen[bytes] | None = None
-    control: socket.socket | None = None
-    buffer: bytes = b""
-    unsent: bytes = b""  # for the child, which may not be reading yet
-    ready: bool = False
-    was_ready: bool = False
-    stopping: bool = False
-    done: bool = False
-    clean: bool = False  # it ended as it was told to
-    begun: float = 0.0
-    sign_of_life: float = 0.0
-    moved_at: float = 0.0  # when its ledger last changed
-    start_at: float = 0.0
-    deaths: deque[float] = field(default_factory=deque)
-    failed: Failed | None = None
-    rows: tuple[LedgerRow, ...] = ()  # as it last told them
-    marks: Marks | None = None
-
-    def ledger(self) -> tuple[LedgerRow, ...]:
-        """What this node had accounted for when it was last heard."""
-        rows = {(row.stream, row.epoch): row for row in self.rows}
-        for mark in self.marks.read() if self.marks else ():
-            key = mark.stream, mark.epoch
-            if key not in rows and any(name == mark.stream and epoch > mark.epoch for name, epoch in rows):
-                continue  # long over, and folded away: no epoch since then had a sample
-            row = rows.get(key) or LedgerRow(
-                stream=mark.stream, epoch=mark.epoch, place="capture", rate=mark.rate, received=0, lost={},
-                next_sample=0, ended=False, final=False,
-            )  # fmt: skip
-            if mark.end_sample > row.next_sample and not row.ended:
-                received = row.received + mark.end_sample - row.next_sample
-                row = msgspec.structs.replace(row, received=received, next_sample=mark.end_sample)
-            rows[key] = row
-        return tuple(rows.values())
-
-
 class _Run:
     """One run: a single loop over the children's sockets and the signals."""
 
     def __init__(self, config: Config, log: Callable[[str], None]):
         self.config, self.log = config, log
-        self.children = [_Child(part) for part in plan(config)]
+        self.children = [Child(part) for part in plan(config)]
         self._selector = selectors.DefaultSelector()
         self._decoder = msgspec.json.Decoder(Report)
         self._publisher: Publisher | None = None
@@ -152,7 +77,7 @@ class _Run:
         self._told_ready = False
 
     def run(self) -> Outcome:
-        with _Signals() as signals:
+        with StopSignals() as signals:
             self._selector.register(signals.wakeup, selectors.EVENT_READ, None)
             try:
                 while not all(child.done for child in self.children):
@@ -194,14 +119,14 @@ class _Run:
             bus = self.config.bus
             self._publisher = ZmqBus(bus.address, load_keys(Path(bus.keys)) if bus.keys else None).publisher()
 
-    def _start(self, child: _Child) -> None:
+    def _start(self, child: Child) -> None:
         child.rows = child.ledger()
         try:
             self._spawn(child)
         except OSError as error:  # no memory, no process, no descriptor left: there may be some again soon
             self._failed(child, f"cannot be started: {error.strerror or error}")
 
-    def _spawn(self, child: _Child) -> None:
+    def _spawn(self, child: Child) -> None:
         ours, theirs = socket.socketpair()
         marks = make_marks(len(self._streams)) if child.part.node == "capture" else -1
         job = Job(
@@ -246,7 +171,7 @@ class _Run:
             if events & selectors.EVENT_READ and not self._read(child):
                 self._gone(child)
 
-    def _read(self, child: _Child) -> bool:
+    def _read(self, child: Child) -> bool:
         """Takes what a child says; False when its end is closed."""
         assert child.control is not None
         try:
@@ -263,7 +188,7 @@ class _Run:
             self._take(child, self._decoder.decode(line))
         return True
 
-    def _send(self, child: _Child, line: bytes | None = None) -> None:
+    def _send(self, child: Child, line: bytes | None = None) -> None:
         """Sends a line, or what did not fit before. Never waits: a child that does not read must not stop the run."""
         assert child.control is not None
         if line is not None:
@@ -277,7 +202,7 @@ class _Run:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.unsent else 0)
         self._selector.modify(child.control, wanted, child)
 
-    def _take(self, child: _Child, report: Report) -> None:
+    def _take(self, child: Child, report: Report) -> None:
         match report:
             case Ready():
                 if child.was_ready:
@@ -312,7 +237,7 @@ class _Run:
                 self.log(f"{child.part.name} gave no sign of life for {silent:.1f} s: killed")
                 self._gone(child)
 
-    def _gone(self, child: _Child) -> None:
+    def _gone(self, child: Child) -> None:
         """A child has ended, or is ended here: is that right, can it be mended, or is it started again?"""
         code = self._kill(child)
         text = child.failed.text if child.failed else f"ended with code {code}" if code >= 0 else _signal_name(-code)
@@ -327,7 +252,7 @@ class _Run:
             return
         self._failed(child, text)
 
-    def _failed(self, child: _Child, text: str) -> None:
+    def _failed(self, child: Child, text: str) -> None:
         """A child is not there, which a person need not mend: it is started again, unless that was tried too often."""
         name, settings, now = child.part.name, self.config.supervisor, time.monotonic()
         child.deaths.append(now)
@@ -346,7 +271,7 @@ class _Run:
         child.start_at = now + min(delay, LONGEST_BACKOFF_S)
         self._alarm(child, "raised", f"{name} died ({text}); it is started again")
 
-    def _kill(self, child: _Child) -> int:
+    def _kill(self, child: Child) -> int:
         if child.process is None:
             return 0
         try:
@@ -415,10 +340,10 @@ class _Run:
             if not capturing:
                 return  # the next ones wait for this one; captures stop side by side
 
-    def _has_heard_all(self, child: _Child) -> bool:
+    def _has_heard_all(self, child: Child) -> bool:
         return not self._unheard_ends(child)
 
-    def _unheard_ends(self, child: _Child) -> list[Ended]:
+    def _unheard_ends(self, child: Child) -> list[Ended]:
         """The ends of epochs that capture has told and this node has not heard of yet."""
         if child.part.node not in PLACES:
             return []
@@ -461,15 +386,15 @@ class _Run:
                     broken.append(msgspec.structs.replace(row, ended=row.ended and not child.clean))
         return tuple(settle(whole, broken))
 
-    def _ended(self, children: Iterable[_Child], streams: set[str]) -> bool:
+    def _ended(self, children: Iterable[Child], streams: set[str]) -> bool:
         return streams <= {row.stream for child in children for row in child.ledger() if row.final}
 
-    def _of(self, *nodes: str) -> list[_Child]:
+    def _of(self, *nodes: str) -> list[Child]:
         return [child for child in self.children if child.part.node in nodes]
 
     # ---- telling
 
-    def _alarm(self, child: _Child, state: Literal["raised", "cleared"], text: str) -> None:
+    def _alarm(self, child: Child, state: Literal["raised", "cleared"], text: str) -> None:
         self.log(text)
         if self._publisher is not None:
             name = f"node-{child.part.name}"
@@ -484,40 +409,6 @@ class _Run:
         if interval is not None and now >= self._watchdog_due:
             self._watchdog_due = now + interval
             notify("WATCHDOG=1")
-
-
-class _Signals:
-    """Signals as bytes on a socket, so that the loop meets them between two steps, never inside one."""
-
-    STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __enter__(self) -> _Signals:
-        self.wakeup, self._write = socket.socketpair()
-        for end in (self.wakeup, self._write):
-            end.setblocking(False)
-        nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        caught = [number for number in self.STOP if not (nohup and number == signal.SIGHUP)]
-        self._old = {number: signal.signal(number, _ignore) for number in caught}
-        self._old_fd = signal.set_wakeup_fd(self._write.fileno())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._old_fd)
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        self.wakeup.close()
-        self._write.close()
-
-    def take(self) -> list[int]:
-        """The signals that came since the last call."""
-        try:
-            return [number for number in self.wakeup.recv(64) if number in self.STOP]
-        except BlockingIOError:
-            return []
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    pass
 
 
 def _signal_name(number: int) -> str:

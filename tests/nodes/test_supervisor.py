@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from earwitness.nodes import supervisor
+from earwitness.nodes.child import Child
 from earwitness.nodes.marks import Mark, Marks, make_marks
-from earwitness.nodes.supervisor import _Child, _Run, _Signals, plan
+from earwitness.nodes.plan import Part, plan
+from earwitness.nodes.stop_signals import StopSignals
+from earwitness.nodes.supervisor import _Run
 from earwitness.stream.config import BusSettings, Config, SupervisorSettings
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.messages import LedgerRow
@@ -41,7 +44,7 @@ def run(tmp_path: Path) -> Iterator[_Run]:
     a_run._selector.close()
 
 
-def child_of(run: _Run, node: str) -> _Child:
+def child_of(run: _Run, node: str) -> Child:
     return next(child for child in run.children if child.part.node == node)
 
 
@@ -134,7 +137,7 @@ class TestStopping:
         assert run._unheard_ends(child_of(run, "monitor")) == []
 
     def test_a_terminal_that_closes_asks_for_a_clean_stop_however_often_it_says_so(self, run: _Run) -> None:
-        with _Signals() as signals:
+        with StopSignals() as signals:
             for _ in range(2):
                 signal.raise_signal(signal.SIGHUP)
             for number in signals.take():
@@ -147,7 +150,7 @@ class TestStopping:
     def test_nohup_is_honoured(self) -> None:
         old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            with _Signals() as signals:
+            with StopSignals() as signals:
                 signal.raise_signal(signal.SIGHUP)
                 assert signals.take() == []
         finally:
@@ -155,11 +158,11 @@ class TestStopping:
 
 
 class TestBooks:
-    def test_a_mark_says_how_far_a_killed_capture_had_come(self, marked: Callable[..., _Child]) -> None:
+    def test_a_mark_says_how_far_a_killed_capture_had_come(self, marked: Callable[..., Child]) -> None:
         assert marked(1, 25, row(end=20, ended=False)).ledger() == (row(end=25, ended=False),)
         assert marked(2, 25, row(end=20)).ledger() == (row(end=20), row(2, 25, ended=False))
 
-    def test_a_mark_of_an_epoch_that_is_over_changes_nothing(self, marked: Callable[..., _Child]) -> None:
+    def test_a_mark_of_an_epoch_that_is_over_changes_nothing(self, marked: Callable[..., Child]) -> None:
         over = row(end=25)
         assert marked(1, 25, over).ledger() == (over,)
         folded = (row(0, 25), *(row(epoch) for epoch in (2, 3, 4, 5)))  # since then no epoch had a sample
@@ -167,16 +170,16 @@ class TestBooks:
 
 
 @pytest.fixture
-def marked() -> Iterator[Callable[..., _Child]]:
+def marked() -> Iterator[Callable[..., Child]]:
     made: list[Marks] = []
 
-    def make(epoch: int, end_sample: int, *rows: LedgerRow) -> _Child:
+    def make(epoch: int, end_sample: int, *rows: LedgerRow) -> Child:
         fd = make_marks(1)
         marks = Marks(fd)
         os.close(fd)
         marks.put(Mark(stream="s", epoch=epoch, rate=100, end_sample=end_sample))
         made.append(marks)
-        return _Child(supervisor.Part("capture", "capture"), rows=rows, marks=marks)
+        return Child(Part("capture", "capture"), rows=rows, marks=marks)
 
     yield make
     for marks in made:
