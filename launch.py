@@ -213,12 +213,22 @@ def main() -> None:
     """The entry point of `earwitness` and of `python launch.py`: exits with 0, 1 or 2 as docs/reference says."""
     from .stream.errors import EarwitnessError
 
+    usage_error: Any = typer.BadParameter.__bases__[0]  # click's UsageError, wherever typer keeps it
     _open_what_is_closed()
     try:
-        app()
+        code = app(standalone_mode=False)
     except EarwitnessError as error:
         _log(str(error))
-        sys.exit(2)
+        code = 2
+    except usage_error as error:
+        if "NoArgs" in type(error).__name__:
+            error.show()  # a group without a command: its help
+        else:
+            _log(" ".join(error.format_message().split()))
+        code = 2
+    except typer.Abort:
+        code = 1
+    sys.exit(code)
 
 
 def _needing(name: str) -> Any:

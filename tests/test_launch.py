@@ -47,6 +47,23 @@ def test_a_model_is_shown_and_a_misspelt_one_is_named_in_one_line() -> None:
     assert done.stderr == "earwitness: no model 'esc10-cn': did you mean 'esc10-cnn'?\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "--sorce", "x"), "--source"),
+        (("rum",), "run"),
+        (("run", "--rate", "fast"), "--rate"),
+        (("models", "lst"), "list"),
+    ],
+)
+def test_a_misspelt_command_or_option_is_one_line(arguments: tuple[str, ...], says: str) -> None:
+    done = earwitness(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("earwitness: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+
+
 def test_keys_are_made_a_folder_for_each_host_and_never_overwritten(tmp_path: Path) -> None:
     done = earwitness("keys", tmp_path / "keys", "--client", "board")
     assert done.returncode == 0, done.stderr
