@@ -41,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
         (scratch / folder).mkdir(mode=0o700)
         os.environ[variable] = str(scratch / folder)
     tempfile.tempdir = None  # looked up again, from TMPDIR
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        # Under nohup: what is tested would inherit it. A handler is not inherited, and keeps this session alive.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     os.environ[MARK] = uuid.uuid4().hex
 
 
