@@ -316,18 +316,23 @@ class ZmqSubscriber:
 
     def receive(self, timeout_s: float, at_most: int = 256) -> list[Envelope]:
         ready, self._early = self._early, []
-        if not ready:
-            self._poller.poll(max(0, round(timeout_s * 1000)))
-        for channel, socket in self._sockets.items():
-            if channel in self._held:
-                socket.getsockopt(zmq.EVENTS)  # so that it subscribes again when the broker came back meanwhile
-                continue
-            for _ in range(at_most):
-                try:
-                    self._take(socket.recv(zmq.NOBLOCK), ready)
-                except zmq.Again:
-                    break
-        return ready
+        deadline = time.monotonic() + timeout_s
+        while True:
+            if not ready:
+                self._poller.poll(max(0, round((deadline - time.monotonic()) * 1000)))
+            malformed = self.malformed
+            for channel, socket in self._sockets.items():
+                if channel in self._held:
+                    socket.getsockopt(zmq.EVENTS)  # so that it subscribes again when the broker came back meanwhile
+                    continue
+                for _ in range(at_most):
+                    try:
+                        self._take(socket.recv(zmq.NOBLOCK), ready)
+                    except zmq.Again:
+                        break
+            # A probe that comes late wakes the poller, and is nothing that anybody waits for.
+            if ready or self.malformed > malformed or time.monotonic() >= deadline:
+                return ready
 
     def hold(self, channels: Collection[str]) -> None:
         for channel, socket in self._sockets.items():
