@@ -18,14 +18,12 @@ from ..stream.bus import Publisher
 from ..stream.clock import span_ns
 from ..stream.features.frontend import Frames, FrontEnd, FrontEndSpec, clean
 from ..stream.ledger import Hole, Ledger
-from ..stream.messages import AudioBlock, AudioOpened, Ended, FeatureBlock, Gap, LedgerRow, topic_of
+from ..stream.messages import FULL_SCALE, AudioBlock, AudioOpened, Ended, FeatureBlock, Gap, LedgerRow, topic_of
 from ..stream.resample import Resampler
 from ..stream.wire import Envelope
 from .node import Job, Node, run_node
 
 BATCH_SAMPLES = 1 << 20  # source samples that are taken together at most, which bounds the memory of a batch
-
-_FULL_SCALE = {"int16": 1 << 15, "int32": 1 << 31, "float32": 1}
 
 
 class FeaturesNode(Node):
@@ -266,7 +264,7 @@ def mix_down(block: AudioBlock, payload: memoryview) -> NDArray[np.float32]:
     if block.dtype == "float32" and block.channels == 1:
         return samples[:, 0]
     total = samples[:, 0].astype(np.float32) if block.channels == 1 else samples.sum(axis=1, dtype=np.float32)
-    total *= np.float32(1.0 / (_FULL_SCALE[block.dtype] * block.channels))
+    total *= np.float32(1.0 / (FULL_SCALE[block.dtype] * block.channels))
     return total
 
 

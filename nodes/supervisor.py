@@ -334,14 +334,11 @@ class _Run:
             if child.part.node != "capture" and capturing:
                 return
             capturing = child.part.node == "capture"
-            if not child.stopping and self._has_heard_all(child):
+            if not child.stopping and not self._unheard_ends(child):
                 child.stopping = True
                 self._send(child, b"stop")
             if not capturing:
                 return  # the next ones wait for this one; captures stop side by side
-
-    def _has_heard_all(self, child: Child) -> bool:
-        return not self._unheard_ends(child)
 
     def _unheard_ends(self, child: Child) -> list[Ended]:
         """The ends of epochs that capture has told and this node has not heard of yet."""

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .messages import FULL_SCALE
+
 FLOOR_DB = -120.0
-_FULL_SCALE = {"int16": 1 << 15, "int32": 1 << 31, "float32": 1}
 _CLIPPED = 0.9999  # of full scale
 
 
@@ -34,7 +35,7 @@ class LevelMeter:
 
     def __init__(self, samples: int, dtype: str) -> None:
         self._enough = samples
-        self._scale = np.float32(1 / _FULL_SCALE[dtype])
+        self._scale = np.float32(1 / FULL_SCALE[dtype])
         self._count, self._energy, self._peak, self._clipped = 0, 0.0, 0.0, 0
 
     def add(self, block: NDArray[Any]) -> Loudness | None:

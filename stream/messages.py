@@ -13,6 +13,7 @@ import msgspec
 
 Delivery = Literal["lossless", "latest"]
 SampleType = Literal["int16", "int32", "float32"]
+FULL_SCALE: dict[str, int] = {"int16": 1 << 15, "int32": 1 << 31, "float32": 1}  # by SampleType
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):

@@ -93,14 +93,15 @@ def read_audio(path: Path, sr: int) -> np.ndarray:
         EarwitnessError: the file cannot be read.
     """
     import soundfile  # here, so that reading the table needs no audio library
-    import soxr
+
+    from ...stream.resample import resample
 
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise EarwitnessError(f"cannot read {path}: {error}") from error
     mono = samples.mean(axis=1)
-    return np.asarray(mono if rate == sr else soxr.resample(mono, rate, sr), dtype=np.float32)
+    return resample(np.asarray(mono, np.float32), rate, sr)
 
 
 def credits_of(folder: Path, clips: Iterable[Clip]) -> list[str]:
