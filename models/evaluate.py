@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..stream.detect import Detector, Start
 from ..stream.detect_settings import detect_settings
 from ..stream.errors import EarwitnessError, nearest
-from ..stream.features.frontend import clean, compute
+from ..stream.features.frontend import clean, compute, silence
 from ..stream.windowing import windows_of
 from .bundle import Bundle
 from .data.background import Background, real, synthesised
@@ -121,7 +121,7 @@ def listen(bundle: Bundle, runtime: Runtime, samples: Array) -> tuple[Array, lis
     """
     manifest, spec = bundle.manifest, bundle.manifest.front_end
     frames = compute(spec, clean(samples)[0])
-    scores = runtime.scores(windows_of(frames, manifest.window_frames, manifest.hop_frames, spec.silence))
+    scores = runtime.scores(windows_of(frames, manifest.window_frames, manifest.hop_frames, silence(spec)))
     detector = Detector(
         manifest.labels, manifest.background, manifest.thresholds, detect_settings(manifest.detection), spec,
         window_frames=manifest.window_frames, hop_frames=manifest.hop_frames, rate=spec.sr,

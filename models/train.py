@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..stream.features.frontend import compute
+from ..stream.features.frontend import compute, silence
 from ..stream.windowing import windows_of
 from .augment import WindowMaker
 from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output, Training, write_bundle
@@ -147,7 +147,7 @@ def _windows(recipe: Recipe, clip: Clip) -> np.ndarray:
     """The windows of a whole clip, as they come live."""
     spec = recipe.front_end
     frames = compute(spec, esc.read_audio(clip.path, spec.sr))
-    return windows_of(frames, recipe.window_frames, recipe.hop_frames, spec.silence)
+    return windows_of(frames, recipe.window_frames, recipe.hop_frames, silence(spec))
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from ..stream.bus import Publisher
 from ..stream.clock import span_ns
 from ..stream.detect import Decision, Detector, Start
 from ..stream.detect_settings import detect_settings
-from ..stream.features.frontend import FrontEndSpec
+from ..stream.features.frontend import FrontEndSpec, silence
 from ..stream.ledger import Hole, Ledger
 from ..stream.messages import Ended, EventEnd, EventStart, FeatureBlock, Gap, LedgerRow, Message, ScoreBlock, topic_of
 from ..stream.resample import input_sample
@@ -45,7 +45,7 @@ class ClassifyNode(Node):
         self.bundle = bundle or find_bundle(job.part)
         manifest = self.bundle.manifest
         self._spec = manifest.front_end
-        self._front_end = self._spec.hash
+        self._front_end, self._dims = self._spec.hash, self._spec.dims
         self._runtime = runtime or open_runtime(self.bundle, device=job.config.device)
         chosen = next((m for m in job.config.model_settings if m.bundle == job.part), None)
         self._thresholds = {**manifest.thresholds, **(chosen.thresholds if chosen else {})}
@@ -55,7 +55,7 @@ class ClassifyNode(Node):
         self._waiting: list[tuple[_Stream, Window]] = []
         self._waiting_since = 0.0
         self._unheard_since: float | None = None
-        self._batch = np.empty((BATCH, manifest.window_frames, self._spec.dims), np.float32)
+        self._batch = np.empty((BATCH, manifest.window_frames, self._dims), np.float32)
 
     def subscriptions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (topic_of("features", self._front_end) + "/",), ()
@@ -89,7 +89,7 @@ class ClassifyNode(Node):
     # ---- features in
 
     def _take(self, block: FeatureBlock, payload: memoryview) -> None:
-        if block.front_end != self._front_end or block.dims != self._spec.dims:
+        if block.front_end != self._front_end or block.dims != self._dims:
             self.counts["foreign_features"] += 1
             return
         before = self._ledger.position(block.stream, block.epoch)
@@ -268,7 +268,7 @@ class ClassifyNode(Node):
 
     def _new_windows(self) -> Windows:
         manifest = self.bundle.manifest
-        return Windows(manifest.window_frames, manifest.hop_frames, self._spec.silence)
+        return Windows(manifest.window_frames, manifest.hop_frames, silence(self._spec))
 
     def _send(self, topic: str, stream: _Stream, message: Message, payload: bytes = b"") -> None:
         """Waits for room; and for somebody who listens, as long as it takes to start a monitor again, not for ever."""

@@ -206,7 +206,7 @@ class FeaturesNode(Node):
     def _drop(self, name: str) -> None:
         self._streams.pop(name, None)
         for front_end in self._front_ends.values():
-            front_end.drop(name)
+            front_end.reset(name)
 
 
 @dataclass(frozen=True)

@@ -4,30 +4,41 @@
 in one batch; `compute` is the same for one whole signal. Training, evaluation and live use this one code.
 
 **The values of a frame are the same bits whatever the block sizes and the other streams**, on one machine with one
-numpy (`log_mel.py` says how). Between kinds of CPUs they agree to about 1e-6, where numpy's kernels round otherwise.
+numpy. Where a family cannot promise that, its file says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import starmap
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .log_mel import BATCH, LogMel
-from .spec import FrontEndSpec
+from .catalog import find_feature
+from .delta import Deltas, DeltaState, parse_delta
+from .feature import Batch, Feature
+from .spec import WAVEFORM, FrontEndSpec
+from .spectra import Spectra
 
-__all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "clean", "compute"]
+__all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "StreamState", "clean", "compute", "silence"]
 
 Samples = NDArray[np.float32]
 
 LOUDEST = 1e9
 """Samples beyond this (full scale is 1) are not sound but a broken source; their powers would overflow."""
 
+ROWS = 128
+"""Frames computed together, so that all intermediates of a batch stay in the cache."""
 
-@dataclass(frozen=True, slots=True)
-class Frames:
+WORK = 1 << 17
+"""Samples that are laid side by side at most; longer blocks are taken piece by piece."""
+
+
+class Frames(NamedTuple):
     """Consecutive frames of one stream.
 
     Attributes:
@@ -40,12 +51,33 @@ class Frames:
     values: Samples
 
 
+@dataclass
+class StreamState:
+    """All that a front end keeps of one stream. A stream goes on from it, in any front end of the same spec.
+
+    Attributes:
+        left: samples that frames to come still need, float32 `[samples]`; padding before the signal included.
+        next_frame: number of the next frame to compute.
+        heard: samples so far.
+        opening: samples that wait until there are enough to pad the signal's beginning with; None once it is padded.
+        carried: what the features carry on, by "place in the spec/name".
+        deltas: frames that wait for their neighbours, where the spec has deltas.
+    """
+
+    left: Samples
+    next_frame: int
+    heard: int
+    opening: Samples | None
+    carried: dict[str, NDArray[Any]] = field(default_factory=dict)
+    deltas: DeltaState | None = None
+
+
 class FrontEnd:
     """Turns blocks of samples into frames, stream by stream, all in one batch.
 
-    A stream begins with its first block and ends with `flush`, `reset` or `drop`; the next block of that name begins a
-    new segment with frame 0. What it keeps of a stream is fewer than `n_fft + hop_length` samples. Not for use by
-    several threads at once.
+    A stream begins with its first block and ends with `flush` or `reset`; the next block of that name begins a new
+    segment with frame 0. What is kept of a stream is stated by `bytes_per_stream`. Not for use by several threads at
+    once.
 
     >>> front_end = FrontEnd(FrontEndSpec())
     >>> frames = front_end.push({"kitchen": np.zeros(700, np.float32)})["kitchen"]
@@ -57,13 +89,36 @@ class FrontEnd:
 
     def __init__(self, spec: FrontEndSpec) -> None:
         self.spec = spec
-        self._streams: dict[str, _Stream] = {}
-        self._computer = LogMel(spec) if spec.feature == "log_mel" else None
+        computed, outputs = _plan(spec)
+        self._features: list[Feature] = [find_feature(name)(spec) for name in computed]
+        widths = [feature.dims(spec) for feature in self._features]
+        ends = np.cumsum(widths).tolist()
+        self._columns = [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
+        self._dims = ends[-1]
+        parts = [(self._columns[place], order) for place, order in outputs]
+        self._deltas = Deltas(spec.delta_width, parts) if any(order for _, order in parts) else None
+        self._spectra = None if spec.feature == WAVEFORM else Spectra(spec)
+        # Edges are mirrored from what is still there: it must reach as far back as the mirror.
+        mirrored = spec.lead + 1 if spec.pad_mode != "constant" and spec.center else 0
+        self._mirrored = mirrored
+        self._before = max(mirrored, *(feature.before for feature in self._features))
+        self._after = max(feature.after for feature in self._features)
+        self._length = self._before + spec.frame_length + self._after
+        self._slots = _Slots(self._length, self._features)
+        self._work = np.empty(0, np.float32)
 
     @property
     def latency_samples(self) -> int:
         """`FrontEndSpec.latency_samples`: samples from a frame's time to the one that lets it out."""
         return self.spec.latency_samples
+
+    @property
+    def bytes_per_stream(self) -> int:
+        """Memory that is kept for each stream, in bytes, names and bookkeeping (about 300) aside."""
+        state = self._slots.left[0].nbytes + sum(
+            carried[0].nbytes for feature in self._features for carried in feature.carried.values()
+        )
+        return state + (self._deltas.bytes_per_stream(self._dims) if self._deltas else 0)
 
     def push(self, blocks: Mapping[str, Samples]) -> dict[str, Frames]:
         """Take a block of each named stream and return the frames that are ready, for each of them.
@@ -73,62 +128,190 @@ class FrontEnd:
                 the caller's to replace (`clean`).
 
         Returns:
-            For each stream of `blocks` its next frames, perhaps none.
+            For each stream of `blocks`, in their order, its next frames, perhaps none.
         """
-        if self._computer is None:
-            return {name: self._pass_on(name, block) for name, block in blocks.items()}
-        ready = []
-        for name, block in blocks.items():
-            stream = self._streams.get(name)
-            if stream is None:
-                stream = self._streams[name] = _Stream(self.spec)
-            ready.append((name, stream.first_frame, stream.take(block)))
-        values = np.empty((sum(len(frames) for _, _, frames in ready), self.spec.n_mels), np.float32)
-        self._compute([frames for _, _, frames in ready], values)
-        result, row = {}, 0
-        for name, first_frame, frames in ready:
-            result[name] = Frames(first_frame, values[row : row + len(frames)])
-            row += len(frames)
-        return result
+        for block in blocks.values():
+            if block.ndim != 1 or block.dtype != np.float32:
+                raise TypeError(f"a block is float32 [samples], not {block.dtype} {list(block.shape)}")
+        if self._mirrored:
+            blocks = {name: self._opened(name, block) for name, block in blocks.items()}
+        result = self._push(list(blocks), list(blocks.values()))
+        if self._deltas is None:
+            return result
+        return {name: Frames(*self._deltas.push(name, *frames)) for name, frames in result.items()}
 
     def flush(self, stream: str) -> Frames:
-        """End the segment of `stream`: its last frames, which exist only with `center`, and nothing is left of it."""
-        state = self._streams.get(stream)
-        if state is None:
+        """End the segment of `stream`: the frames that waited for what follows, and nothing is left of it."""
+        slots = self._slots
+        if stream not in slots.of:
             return Frames(0, np.empty((0, self.spec.dims), np.float32))
-        tail = np.zeros(self.spec.lead if state.heard else 0, np.float32)
-        last = Frames(state.first_frame, np.empty((0, 1), np.float32))
-        if self._computer is not None:
-            last = self.push({stream: tail})[stream]
-        del self._streams[stream]
+        slot = slots.of[stream]
+        tail = self._closing(slot) if slots.heard[slot] else np.empty(0, np.float32)
+        last = self._push([stream], [tail])[stream]
+        if self._deltas is not None:
+            last = Frames(*self._deltas.flush(stream, *last))
+        slots.leave(stream)
         return last
 
     def reset(self, stream: str) -> None:
-        """Forget what is left over of `stream`: the next sample is the first of a new segment."""
-        self._streams.pop(stream, None)
+        """Forget `stream`: its next sample is the first of a new segment. Nothing is kept of one that has left."""
+        self._slots.leave(stream)
+        if self._deltas is not None:
+            self._deltas.reset(stream)
 
-    def drop(self, stream: str) -> None:
-        """The stream has left. The same as `reset`, as nothing is kept of a stream that waits to begin."""
+    def state(self, stream: str) -> StreamState | None:
+        """A copy of all that is kept of `stream`; None where nothing is."""
+        slot = self._slots.of.get(stream)
+        if slot is None:
+            return None
+        slots = self._slots
+        carried = {
+            f"{place}/{name}": pool[slot].copy()
+            for place, feature in enumerate(self._features)
+            for name, pool in feature.carried.items()
+        }
+        opening = slots.opening.get(stream)
+        return StreamState(
+            left=slots.left[slot, : slots.fill[slot]].copy(),
+            next_frame=int(slots.next_frame[slot]),
+            heard=int(slots.heard[slot]),
+            opening=None if opening is None else opening.copy(),
+            carried=carried,
+            deltas=self._deltas.state(stream) if self._deltas else None,
+        )
+
+    def restore(self, stream: str, state: StreamState) -> None:
+        """Let `stream` go on from `state`, in place of what is kept of it; taken from a front end of the same spec."""
         self.reset(stream)
+        slots = self._slots
+        slot = self._join(stream)
+        slots.left[slot, : len(state.left)] = state.left
+        slots.fill[slot] = len(state.left)
+        slots.next_frame[slot], slots.heard[slot] = state.next_frame, state.heard
+        slots.opening.pop(stream, None)
+        if state.opening is not None:
+            slots.opening[stream] = state.opening.copy()
+        for place, feature in enumerate(self._features):
+            for name, pool in feature.carried.items():
+                pool[slot] = state.carried[f"{place}/{name}"]
+        if self._deltas is not None and state.deltas is not None:
+            self._deltas.restore(stream, state.deltas)
 
-    def _pass_on(self, name: str, block: Samples) -> Frames:
-        stream = self._streams.setdefault(name, _Stream(self.spec))
-        first_frame = stream.first_frame
-        stream.first_frame += len(block)
-        return Frames(first_frame, np.array(block, np.float32).reshape(-1, 1))
+    # ---- padding
 
-    def _compute(self, views: list[Samples], values: Samples) -> None:
-        """Compute all frames of `views` `[frames, n_fft]` into `values`, one full batch after the other."""
-        assert self._computer is not None
-        filled = done = 0
-        for part in _fill_up(views):
-            self._computer.put(part, filled)
-            filled += len(part)
-            if filled == BATCH:
-                self._computer.compute_into(values[done : done + filled])
-                done, filled = done + filled, 0
-        if filled:
-            self._computer.compute_into(values[done : done + filled])
+    def _join(self, name: str) -> int:
+        """A new stream's slot: zeros before the signal, or nothing yet where the signal itself pads its beginning."""
+        slots = self._slots
+        zeros = self._before + (0 if self._mirrored else self.spec.lead)
+        slot = slots.join(name, zeros)
+        if self._mirrored:
+            slots.opening[name] = np.empty(0, np.float32)
+        return slot
+
+    def _opened(self, name: str, block: Samples) -> Samples:
+        """The block, with the mirrored beginning before it as soon as there are samples enough to mirror."""
+        slots = self._slots
+        if name not in slots.of:
+            self._join(name)
+        waiting = slots.opening.get(name)
+        if waiting is None:
+            return block
+        joined = np.concatenate((waiting, block))
+        if len(joined) < self._mirrored:
+            slots.opening[name] = joined
+            slots.heard[slots.of[name]] = len(joined)
+            return joined[:0]
+        del slots.opening[name]
+        slots.heard[slots.of[name]] = 0  # counted as it is pushed
+        return np.pad(joined, (self.spec.lead, 0), mode=self.spec.pad_mode)  # type: ignore[call-overload,no-any-return]
+
+    def _closing(self, slot: int) -> Samples:
+        """What is heard behind the signal: its padding, and zeros for what looks beyond the last frame."""
+        spec, slots = self.spec, self._slots
+        after = np.zeros(self._after, np.float32)
+        if not self._mirrored:
+            return np.concatenate((np.zeros(spec.lead, np.float32), after))
+        name = next(name for name, place in slots.of.items() if place == slot)
+        short = slots.opening.pop(name, None)
+        if short is not None:
+            whole = np.pad(short, spec.lead, mode=spec.pad_mode)  # type: ignore[call-overload]
+        else:
+            end = slots.left[slot, : slots.fill[slot]][-self._mirrored :]
+            whole = np.pad(end, (0, spec.lead), mode=spec.pad_mode)[len(end) :]  # type: ignore[call-overload]
+        return np.concatenate((whole, after))
+
+    # ---- frames
+
+    def _push(self, names: list[str], blocks: list[Samples]) -> dict[str, Frames]:
+        """All frames that are ready, before any deltas."""
+        slots = self._slots
+        for name in names:
+            if name not in slots.of:
+                self._join(name)
+        longest = max(map(len, blocks), default=0)
+        if longest > WORK:
+            return self._push_in_pieces(names, blocks, longest)
+        places = np.array([slots.of[name] for name in names], np.intp)
+        lengths = np.array([len(block) for block in blocks], np.intp)
+        first_frames = slots.next_frame[places].tolist()
+        values: list[Samples | None] = [None] * len(names)
+        for group in _in_step(slots.fill[places], lengths, slots.next_frame[places] == 0):
+            size = int(slots.fill[places[group[0]]] + lengths[group[0]])
+            most = max(1, WORK // max(1, size))
+            for start in range(0, len(group), most):
+                part = group[start : start + most]
+                arrays = self._advance(places[part], [blocks[index] for index in part.tolist()])
+                for index, array in zip(part.tolist(), arrays, strict=True):
+                    values[index] = array
+        return dict(zip(names, starmap(Frames, zip(first_frames, values, strict=True)), strict=True))  # type: ignore[arg-type]
+
+    def _push_in_pieces(self, names: list[str], blocks: list[Samples], longest: int) -> dict[str, Frames]:
+        pieces = [
+            self._push(names, [block[start : start + WORK] for block in blocks]) for start in range(0, longest, WORK)
+        ]
+        first = pieces[0]
+        return {
+            name: Frames(first[name].first_frame, np.concatenate([piece[name].values for piece in pieces]))
+            for name in names
+        }
+
+    def _advance(self, places: NDArray[np.intp], blocks: list[Samples]) -> Sequence[Samples]:
+        """Push blocks of one length to streams that are in step, and compute what is ready, `[frames, dims]` each."""
+        slots, hop = self._slots, self.spec.hop_length
+        streams, length, fill = len(places), len(blocks[0]), int(slots.fill[places[0]])
+        size = fill + length
+        if streams * size > len(self._work):
+            self._work = np.empty(max(2 * len(self._work), streams * size), np.float32)
+        samples = self._work[: streams * size].reshape(streams, size)
+        samples[:, :fill] = slots.left[places, :fill]
+        if length:
+            samples[:, fill:] = blocks[0] if streams == 1 else np.concatenate(blocks).reshape(streams, length)
+        count = max(0, 1 + (size - self._length) // hop)
+        values = np.empty((streams, count, self._dims), np.float32)
+        if self._spectra is None:
+            values[..., 0] = samples  # of a waveform every sample is a frame
+        elif count:
+            opening = slots.next_frame[places[0]] == 0
+            for some, begin, end in _batches(streams, count):
+                window = samples[some, begin * hop : (end - 1) * hop + self._length]
+                batch = Batch(
+                    self.spec,
+                    self._spectra,
+                    window,
+                    self._before,
+                    places[some],
+                    end - begin,
+                    bool(opening and not begin),
+                )
+                rows = values[some, begin:end]
+                for feature, columns in zip(self._features, self._columns, strict=True):
+                    rows[..., columns] = feature.compute(batch).reshape(len(batch.slots), batch.count, -1)
+        left = size - count * hop
+        slots.left[places, :left] = samples[:, count * hop :]
+        slots.fill[places] = left
+        slots.next_frame[places] += count
+        slots.heard[places] += length
+        return list(values)
 
 
 def compute(spec: FrontEndSpec, samples: Samples) -> Samples:
@@ -147,6 +330,17 @@ def compute(spec: FrontEndSpec, samples: Samples) -> Samples:
     return np.concatenate((body.values, tail.values)) if len(tail.values) else body.values
 
 
+@lru_cache(maxsize=64)
+def silence(spec: FrontEndSpec) -> Samples:
+    """A frame of digital silence, float32 `[dims]`, read-only. Padding is made of it."""
+    front_end = FrontEnd(spec)
+    needed = spec.latency_samples + spec.hop_length
+    frames = [front_end.push({"": np.zeros(needed, np.float32)})[""], front_end.flush("")]
+    frame = np.array(np.concatenate([part.values for part in frames])[0])
+    frame.setflags(write=False)
+    return frame
+
+
 def clean(samples: Samples) -> tuple[Samples, int]:
     """Replace what is no sound by silence: NaN, Inf and magnitudes of `LOUDEST` and more.
 
@@ -163,39 +357,74 @@ def clean(samples: Samples) -> tuple[Samples, int]:
     return (np.where(bad, np.float32(0), samples), count) if count else (samples, 0)
 
 
-class _Stream:
-    """What is kept between the blocks of one stream: the samples from the next frame's first one on."""
+class _Slots:
+    """What is kept between the blocks of all streams, one row of each array a stream."""
 
-    __slots__ = ("_hop", "_left", "_n_fft", "first_frame", "heard")
+    def __init__(self, length: int, features: list[Feature]) -> None:
+        self._features = features
+        self.of: dict[str, int] = {}
+        self.opening: dict[str, Samples] = {}
+        self._free: list[int] = []
+        self.left = np.zeros((0, length), np.float32)
+        self.fill = np.zeros(0, np.intp)
+        self.next_frame = np.zeros(0, np.int64)
+        self.heard = np.zeros(0, np.int64)
+        self._grow(1)
 
-    def __init__(self, spec: FrontEndSpec) -> None:
-        self._n_fft, self._hop = spec.n_fft, spec.hop_length
-        self._left = np.zeros(spec.lead, np.float32)
-        self.first_frame = 0  # number of the next frame
-        self.heard = False
+    def join(self, name: str, zeros: int) -> int:
+        """A slot for a new stream, with so many zeros before its first sample."""
+        if not self._free:
+            self._grow(2 * len(self.fill))
+        slot = self.of[name] = self._free.pop()
+        self.left[slot, :zeros] = 0
+        self.fill[slot], self.next_frame[slot], self.heard[slot] = zeros, 0, 0
+        for feature in self._features:
+            for key, initial in feature.initial.items():
+                feature.carried[key][slot] = initial
+        return slot
 
-    def take(self, block: Samples) -> Samples:
-        """Append a block; return all complete frames as an overlapping view `[frames, n_fft]`."""
-        if block.ndim != 1 or block.dtype != np.float32:
-            raise TypeError(f"a block is float32 [samples], not {block.dtype} {list(block.shape)}")
-        self.heard = self.heard or len(block) > 0
-        joined = np.concatenate((self._left, block))
-        count = max(0, 1 + (len(joined) - self._n_fft) // self._hop)
-        step = joined.itemsize
-        # The same as sliding_window_view(joined, n_fft)[::hop], which takes longer than all the rest of a small push.
-        frames = np.ndarray((count, self._n_fft), np.float32, joined, 0, (self._hop * step, step))
-        self._left = joined[count * self._hop :].copy()  # a view would keep the whole block alive
-        self.first_frame += count
-        return frames
+    def leave(self, name: str) -> None:
+        slot = self.of.pop(name, None)
+        self.opening.pop(name, None)
+        if slot is not None:
+            self._free.append(slot)
+
+    def _grow(self, slots: int) -> None:
+        old = len(self.fill)
+        self.left, self.fill = _grown(self.left, slots), _grown(self.fill, slots)
+        self.next_frame, self.heard = _grown(self.next_frame, slots), _grown(self.heard, slots)
+        for feature in self._features:
+            for key, initial in feature.initial.items():
+                pool = feature.carried.get(key, np.empty((0, *np.shape(initial)), np.asarray(initial).dtype))
+                feature.carried[key] = _grown(pool, slots)
+        self._free.extend(reversed(range(old, slots)))
 
 
-def _fill_up(views: list[Samples]) -> Iterator[Samples]:
-    """The frames of all views, in order, in parts that never cross a multiple of `BATCH`."""
-    room = BATCH
-    for view in views:
-        start = 0
-        while start < len(view):
-            part = view[start : start + room]
-            start += len(part)
-            room = room - len(part) or BATCH
-            yield part
+def _grown(array: NDArray[Any], slots: int) -> NDArray[Any]:
+    return np.concatenate((array, np.zeros((slots - len(array), *array.shape[1:]), array.dtype)))
+
+
+def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
+    """The features to compute, and for each output which of them it is and how often it is differentiated."""
+    parsed = [parse_delta(name) for name in spec.features]
+    computed = list(dict.fromkeys(name for name, _ in parsed))
+    return computed, [(computed.index(name), order) for name, order in parsed]
+
+
+def _in_step(fill: NDArray[np.intp], lengths: NDArray[np.intp], opening: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Indices of the streams that hold as much, get as much and are as far, group by group."""
+    if len(fill) < 2:
+        return [np.arange(len(fill))] if len(fill) else []
+    keys = (fill * (int(lengths.max()) + 1) + lengths) * 2 + opening
+    if (keys == keys[0]).all():
+        return [np.arange(len(keys))]
+    order = np.argsort(keys, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+
+
+def _batches(streams: int, count: int) -> Iterator[tuple[slice, int, int]]:
+    """Streams and frames of one batch after the other: whole streams together, or a part of one."""
+    together = max(1, ROWS // count)
+    for first in range(0, streams, together):
+        for begin in range(0, count, ROWS):
+            yield slice(first, min(streams, first + together)), begin, min(count, begin + ROWS)

@@ -19,6 +19,7 @@ from earwitness.models.runtime import (
     why_no_cuda,
 )
 from earwitness.stream.errors import EarwitnessError
+from earwitness.stream.features.frontend import silence
 
 from .conftest import manifest
 
@@ -47,8 +48,8 @@ def test_a_window_scores_the_same_bits_in_any_company(made: Bundle, size: int) -
 
 
 def test_silence_is_scored_finitely(made: Bundle) -> None:
-    silence = np.full((1, 32, 64), made.manifest.front_end.silence, np.float32)
-    assert np.isfinite(open_runtime(made).scores(silence)).all()
+    quiet = np.full((1, 32, 64), silence(made.manifest.front_end), np.float32)
+    assert np.isfinite(open_runtime(made).scores(quiet)).all()
 
 
 def test_torch_and_onnx_runtime_agree(made: Bundle) -> None:

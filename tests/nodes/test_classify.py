@@ -14,7 +14,7 @@ from earwitness.nodes import classify
 from earwitness.nodes.classify import BATCH, ClassifyNode, event_id
 from earwitness.nodes.node import Job
 from earwitness.stream.config import Config, build
-from earwitness.stream.features.frontend import FrontEndSpec
+from earwitness.stream.features.frontend import FrontEndSpec, silence
 from earwitness.stream.messages import Ended, EventEnd, EventStart, FeatureBlock, Gap, ScoreBlock
 from earwitness.stream.testing import MemoryBus
 from earwitness.stream.windowing import windows_of
@@ -104,7 +104,7 @@ def test_any_portions_give_the_scores_of_the_whole(portions: list[int]) -> None:
         bench.run()
     bench.end(first * FRAME)
     bench.run()
-    windows = windows_of(whole, LENGTH, HOP, SPEC.silence)
+    windows = windows_of(whole, LENGTH, HOP, silence(SPEC))
     np.testing.assert_array_equal(bench.scores(), bench.model.scores(windows) if len(windows) else np.empty((0, 2)))
 
 

@@ -6,7 +6,7 @@ import librosa
 import numpy as np
 import pytest
 
-from earwitness.stream.features.mel import hz_to_mel, mel_bands, mel_filters, mel_to_hz
+from earwitness.stream.features.mel import hz_to_mel, mel_filters, mel_to_hz
 from earwitness.stream.features.windows import WINDOWS, analysis_window
 
 
@@ -33,17 +33,8 @@ def test_the_mel_scale_is_librosas_and_goes_back(htk: bool) -> None:
     np.testing.assert_allclose(mel_to_hz(mel, htk), hz, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("name", [name for name in WINDOWS if name != "povey"])
 @pytest.mark.parametrize("length", [1, 2, 5, 400])
 def test_windows_are_librosas(name: str, length: int) -> None:
     theirs = librosa.filters.get_window(name, length, fftbins=True)
     np.testing.assert_allclose(analysis_window(name, length), theirs, atol=1e-7)
-
-
-@pytest.mark.parametrize("n_mels", [1, 37, 64])
-def test_the_bands_without_their_zeros_are_the_filters(n_mels: int, rng: np.random.Generator) -> None:
-    filters = mel_filters(sr=16000, n_fft=512, n_mels=n_mels, fmin=0.0, fmax=8000.0, norm="slaney")
-    bins, weights, starts = mel_bands(filters)
-    powers = rng.random((5, 257)).astype(np.float32)
-    summed = np.add.reduceat(powers[:, bins] * weights, starts, axis=1)
-    np.testing.assert_allclose(summed, powers.astype(np.float64) @ filters.T, rtol=1e-6)

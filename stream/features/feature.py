@@ -1,0 +1,157 @@
+"""What a feature is, and the batch of frames that all features of a front end share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .spectra import Spectra
+
+if TYPE_CHECKING:
+    from .spec import FrontEndSpec
+
+Array = NDArray[Any]
+Samples = NDArray[np.float32]
+
+
+class Feature:
+    """One named number, or a row of them, for each frame. A family's file has a class for each; `catalog` names them.
+
+    A feature takes its intermediates from the `Batch`, which computes each only once for all features. A frame's values
+    must not depend on what else is in the batch: numpy's elementwise operations and its sums along the last,
+    contiguous axis are so; matrix products by BLAS are not (`weighing.Weights` is).
+
+    Attributes:
+        before, after: samples beside the frame that it looks at. `after` adds to the latency of the whole front end.
+        initial: what is carried from frame to frame for each stream, by name, as it is before the first one.
+        carried: the same for all streams, `[slots, ...]`; the front end makes it and lets it grow.
+    """
+
+    before: int = 0
+    after: int = 0
+
+    def __init__(self, spec: FrontEndSpec) -> None:
+        self.spec = spec
+        self.initial: Mapping[str, Array] = {}
+        self.carried: dict[str, Array] = {}
+
+    @classmethod
+    def check(cls, spec: FrontEndSpec) -> None:
+        """Raises EarwitnessError on options of this feature that cannot work, with the nearest that do."""
+
+    @classmethod
+    def labels(cls, spec: FrontEndSpec) -> tuple[str, ...]:
+        """What each value is, for tables and pictures: its unit or its place, such as a band's frequency in Hz."""
+        raise NotImplementedError
+
+    @classmethod
+    def dims(cls, spec: FrontEndSpec) -> int:
+        """Values per frame."""
+        return len(cls.labels(spec))
+
+    def compute(self, batch: Batch) -> Samples:
+        """The values of all frames of the batch, float32 `[rows, dims]`."""
+        raise NotImplementedError
+
+
+class Batch:
+    """The same number of consecutive frames of one or more streams, and what is computed of them, each thing once.
+
+    Rows are frames, stream after stream: row `s * count + f` is frame f of stream s. Everything is float32 and
+    C-contiguous, and nobody's to change: other features read it too.
+
+    Attributes:
+        spec: the front end.
+        samples: `[streams, n]`, from `before` samples before the first frame on.
+        before: see above: frame f of each stream is `samples[:, before + f * hop_length :][:, :frame_length]`.
+        slots: `[streams]`, the streams' places in `Feature.carried`, each once.
+        count: frames of each stream, at least 1.
+        opening: whether these are the streams' first frames.
+    """
+
+    def __init__(
+        self,
+        spec: FrontEndSpec,
+        spectra: Spectra | None,
+        samples: Samples,
+        before: int,
+        slots: NDArray[np.intp],
+        count: int,
+        opening: bool,
+    ) -> None:
+        self.spec, self._spectra = spec, spectra
+        self.samples, self.before, self.slots, self.count, self.opening = samples, before, slots, count, opening
+
+    @property
+    def rows(self) -> int:
+        return len(self.slots) * self.count
+
+    def around(self, before: int = 0, after: int = 0) -> Samples:
+        """Each frame with so many samples before and after it, a read-only view `[streams, frames, samples]`."""
+        stream_step, step = self.samples.strides
+        shape = (len(self.slots), self.count, before + self.spec.frame_length + after)
+        first = self.samples[:, self.before - before :]
+        return np.lib.stride_tricks.as_strided(
+            first, shape, (stream_step, self.spec.hop_length * step, step), writeable=False
+        )
+
+    @cached_property
+    def frames(self) -> Samples:
+        """The samples of each frame, `[rows, frame_length]`."""
+        return self.around().reshape(self.rows, self.spec.frame_length)  # copies: frames overlap
+
+    @cached_property
+    def stft(self) -> NDArray[np.complex64]:
+        """Complex spectrum under the window, complex64 `[rows, 1 + n_fft // 2]`."""
+        assert self._spectra is not None
+        return self._spectra.stft(self.around())
+
+    @cached_property
+    def power(self) -> Samples:
+        """Squared magnitudes of `stft`, `[rows, bins]`."""
+        if "stft" in self.__dict__:
+            parts = self.stft.view(np.float32)
+            squares = parts * parts
+            return squares[:, 0::2] + squares[:, 1::2]
+        assert self._spectra is not None
+        return self._spectra.power(self.around())
+
+    @cached_property
+    def magnitude(self) -> Samples:
+        """Magnitudes of `stft`, `[rows, bins]`."""
+        return np.sqrt(self.power)
+
+    def spectrum(self, exponent: float) -> Samples:
+        """Magnitudes to the power of `exponent`, `[rows, bins]`."""
+        if exponent == 2.0:
+            return self.power
+        if exponent == 1.0:
+            return self.magnitude
+        return np.power(self.power, np.float32(exponent / 2.0))
+
+    @cached_property
+    def mel(self) -> Samples:
+        """Mel spectrum, `[rows, n_mels]`: the filters of the spec over `spectrum(spec.power)`."""
+        from .mel import mel_weights
+
+        return mel_weights(self.spec).apply(self.spectrum(self.spec.power))
+
+    @cached_property
+    def log_mel(self) -> Samples:
+        """`mel` on the logarithmic scale of the spec, `[rows, n_mels]`."""
+        from .mel import log_scale
+
+        return log_scale(self.mel, self.spec)
+
+    def frequencies(self) -> Samples:
+        """The bins' frequencies in Hz, `[bins]`."""
+        return bin_frequencies(self.spec)
+
+
+def bin_frequencies(spec: FrontEndSpec) -> Samples:
+    """The frequencies of the FFT's bins in Hz, float32 `[1 + n_fft // 2]`, as `librosa.fft_frequencies` gives them."""
+    return np.asarray(np.arange(1 + spec.n_fft // 2) * (spec.sr / spec.n_fft), np.float32)

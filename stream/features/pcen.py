@@ -1,0 +1,7 @@
+"""Per-channel energy normalisation."""
+
+from __future__ import annotations
+
+from .feature import Feature
+
+FEATURES: dict[str, type[Feature]] = {}
