@@ -14,11 +14,12 @@ ARGS   ?=
 
 VENV    := .venv
 LOCKED  := $(shell command -v flock >/dev/null 2>&1 && echo flock pyproject.toml)
-TESTED  := '.[network,train,test]'
+TESTED  := '.[network,litert,train,test]'
+MEASURED := '.[network,litert,train,test,bench]'
 INPUTS  := pyproject.toml constraints.txt
 INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint bench clean setup-run setup-test
+.PHONY: run test lint bench clean setup-run setup-test setup-bench
 .DELETE_ON_ERROR:
 
 run: setup-run
@@ -33,7 +34,7 @@ lint: setup-test
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 
-bench: setup-test
+bench: setup-bench
 	@$(VENV)/bin/earwitness bench --page docs/benchmarks.md $(ARGS)
 
 clean:
@@ -41,7 +42,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two calls in one clone wait for each other: the stamps are looked at again behind the lock.
-setup-run setup-test:
+setup-run setup-test setup-bench:
 	@$(LOCKED) $(MAKE) -s --no-print-directory $(VENV)/$@ >&2
 
 $(VENV)/setup-run: $(INPUTS)
@@ -53,6 +54,11 @@ $(VENV)/setup-test: $(INPUTS)
 	@$(call packages,libportaudio2 $(if $(filter 0,$(shell id -u)),pulseaudio pulseaudio-utils libasound2-plugins))
 	@$(call install,$(TORCH) -e $(TESTED))
 	@touch $(VENV)/setup-run $@
+
+# What is measured beside it, for `make bench` alone.
+$(VENV)/setup-bench: $(VENV)/setup-test
+	@$(call install,$(TORCH) -e $(MEASURED))
+	@touch $@
 
 # Debian packages, where they are missing and root or a password-less sudo can install them; nothing depends on it:
 # without libportaudio2 all but the microphone works, without PulseAudio the tests of the microphone say they skip.

@@ -26,10 +26,10 @@ class Window(NamedTuple):
 class Windows:
     """Cuts the windows of one segment out of frames that arrive in any portions.
 
-    length, hop: in frames, hop at most length. silence: what fills the last window up.
+    length, hop: in frames, hop at most length. silence: a frame, or one value for all of it, that fills the last window up.
     """
 
-    def __init__(self, length: int, hop: int, silence: float):
+    def __init__(self, length: int, hop: int, silence: float | Array):
         if not 1 <= hop <= length:
             raise ValueError(f"a hop of {hop} frames with windows of {length}: 1 to {length}")
         self.length, self.hop, self.silence = length, hop, silence
@@ -74,7 +74,7 @@ class Windows:
         return [Window(self._next, filled, len(heard))]
 
 
-def windows_of(frames: Array, length: int, hop: int, silence: float) -> Array:
+def windows_of(frames: Array, length: int, hop: int, silence: float | Array) -> Array:
     """All windows of a whole segment, `[windows, length, dims]`. See `Windows`, which does the same in a stream."""
     cutter = Windows(length, hop, silence)
     ready = [*cutter.push(0, frames), *cutter.flush()]

@@ -38,7 +38,36 @@ class DeltaState:
 
 
 class Deltas:
-    """Lets frames out with their deltas, `width // 2` frames late. Written for each stream by itself."""
+    """Lets frames out with their deltas, `width // 2` frames late, each stream by itself.
+
+    Args:
+        width: frames that a delta is fitted to, odd.
+        parts: for each output its columns among the values that come in, and the order of its delta: 0, 1 or 2.
+    """
 
     def __init__(self, width: int, parts: list[tuple[slice, int]]) -> None:
+        self._width, self._parts = width, parts
+
+    def push(self, stream: str, first_frame: int, values: Samples) -> tuple[int, Samples]:
+        """Takes frames `[frames, values]`, numbered from `first_frame` on; returns those that are ready."""
+        raise NotImplementedError
+
+    def flush(self, stream: str, first_frame: int, values: Samples) -> tuple[int, Samples]:
+        """Takes the segment's last frames and returns all that are left."""
+        raise NotImplementedError
+
+    def reset(self, stream: str) -> None:
+        """Forgets a stream."""
+        raise NotImplementedError
+
+    def state(self, stream: str) -> DeltaState | None:
+        """A copy of what is kept of a stream."""
+        raise NotImplementedError
+
+    def restore(self, stream: str, state: DeltaState) -> None:
+        """Goes on from `state`."""
+        raise NotImplementedError
+
+    def bytes_per_stream(self, values: int) -> int:
+        """The most that is kept for each stream, in bytes."""
         raise NotImplementedError

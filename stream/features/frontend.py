@@ -118,7 +118,7 @@ class FrontEnd:
         state = self._slots.left[0].nbytes + sum(
             carried[0].nbytes for feature in self._features for carried in feature.carried.values()
         )
-        return state + (self._deltas.bytes_per_stream(self._dims) if self._deltas else 0)
+        return int(state) + (self._deltas.bytes_per_stream(self._dims) if self._deltas else 0)
 
     def push(self, blocks: Mapping[str, Samples]) -> dict[str, Frames]:
         """Take a block of each named stream and return the frames that are ready, for each of them.
@@ -223,7 +223,7 @@ class FrontEnd:
             return joined[:0]
         del slots.opening[name]
         slots.heard[slots.of[name]] = 0  # counted as it is pushed
-        return np.pad(joined, (self.spec.lead, 0), mode=self.spec.pad_mode)  # type: ignore[call-overload,no-any-return]
+        return np.pad(joined, (self.spec.lead, 0), mode=self.spec.pad_mode)
 
     def _closing(self, slot: int) -> Samples:
         """What is heard behind the signal: its padding, and zeros for what looks beyond the last frame."""
@@ -234,10 +234,10 @@ class FrontEnd:
         name = next(name for name, place in slots.of.items() if place == slot)
         short = slots.opening.pop(name, None)
         if short is not None:
-            whole = np.pad(short, spec.lead, mode=spec.pad_mode)  # type: ignore[call-overload]
+            whole = np.pad(short, spec.lead, mode=spec.pad_mode)
         else:
             end = slots.left[slot, : slots.fill[slot]][-self._mirrored :]
-            whole = np.pad(end, (0, spec.lead), mode=spec.pad_mode)[len(end) :]  # type: ignore[call-overload]
+            whole = np.pad(end, (0, spec.lead), mode=spec.pad_mode)[len(end) :]
         return np.concatenate((whole, after))
 
     # ---- frames
@@ -263,7 +263,7 @@ class FrontEnd:
                 arrays = self._advance(places[part], [blocks[index] for index in part.tolist()])
                 for index, array in zip(part.tolist(), arrays, strict=True):
                     values[index] = array
-        return dict(zip(names, starmap(Frames, zip(first_frames, values, strict=True)), strict=True))  # type: ignore[arg-type]
+        return dict(zip(names, starmap(Frames, zip(first_frames, values, strict=True)), strict=True))
 
     def _push_in_pieces(self, names: list[str], blocks: list[Samples], longest: int) -> dict[str, Frames]:
         pieces = [
