@@ -1,0 +1,91 @@
+"""A recording from its beginning to its end as one signal: mono, in single precision, at any rate, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EarwitnessError
+from ..features.frontend import clean
+from ..messages import FULL_SCALE
+from ..resample import Resampler, output_length
+from .source import Samples as Raw
+from .source import SourceSpec, make_source
+
+Samples = NDArray[np.float32]
+
+BLOCK = 1 << 16  # samples of the file that are in memory at once
+
+
+class Recording:
+    """A file of sound, or the scene that the program makes itself (`demo`), as the front end takes it.
+
+    Its channels are mixed (their mean), its rate is changed by `resample`, as in a live run. Not for several threads.
+
+    Attributes:
+        name: what it is called in a picture and in messages.
+        rate: Hz, of the blocks.
+        samples: how many there will be at that rate, as far as the file's header tells the truth.
+        replaced: how many values were no sound (NaN, Inf) and became silence so far.
+        warning: what is wrong with the file though it can be read; None where nothing is.
+
+    Args:
+        target: a path, or `demo`.
+        rate: Hz; None keeps the file's own.
+        channel: only this one, from 1; None mixes all.
+
+    Raises:
+        EarwitnessError: where there is no such file, or none that can be read.
+
+    >>> with Recording("demo", rate=8000) as recording:
+    ...     recording.rate, sum(map(len, recording)) == recording.samples
+    (8000, True)
+    """
+
+    def __init__(self, target: str, rate: int | None = None, channel: int | None = None) -> None:
+        demo = target == "demo" and not Path(target).exists()
+        self.name = "demo" if demo else Path(target).name
+        self._source = make_source(
+            SourceSpec(
+                name="recording", kind="demo" if demo else "file", target="" if demo else target, channel=channel
+            )
+        )
+        opened = self._source.open()
+        self._scale = FULL_SCALE[opened.dtype]
+        self.warning = self._source.warning()
+        self.rate = opened.rate if rate is None else rate
+        if self.rate < 1:
+            self.close()
+            raise EarwitnessError(f"a sample rate is at least 1 Hz, not {self.rate}")
+        self.samples = output_length(opened.samples or 0, opened.rate, self.rate)
+        self.replaced = 0
+        self._resampler = Resampler(opened.rate, self.rate)
+
+    def __iter__(self) -> Iterator[Samples]:
+        """Blocks of float32 `[samples]`, full scale -1..1, once through."""
+        while (chunk := self._source.read(BLOCK)) is not None:
+            mono, bad = clean(self._mixed(chunk.samples))
+            self.replaced += bad
+            yield self._resampler.push(mono)
+        yield self._resampler.flush()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _mixed(self, block: Raw) -> Samples:
+        channels = block.shape[1]
+        if channels == 1 and self._scale == 1:
+            return np.ascontiguousarray(block[:, 0], np.float32)
+        total: Samples = block[:, 0].astype(np.float32) if channels == 1 else block.sum(axis=1, dtype=np.float32)
+        total *= np.float32(1.0 / (self._scale * channels))
+        return total
