@@ -60,8 +60,9 @@ FEATURES: dict[str, type[Feature]] = {"mfcc": Mfcc}
 def _cosine_weights(n_mels: int, n_mfcc: int) -> Weights:
     """The first rows of the orthonormal DCT-II of `n_mels` values."""
     k, m = np.arange(n_mfcc)[:, None], np.arange(n_mels)[None, :]
-    scale = np.where(k == 0, np.sqrt(1.0 / n_mels), np.sqrt(2.0 / n_mels))
-    return Weights(scale * np.cos(np.pi * k * (m + 0.5) / n_mels))
+    cosines = np.sqrt(2.0 / n_mels) * np.cos(np.pi * k * (m + 0.5) / n_mels)
+    cosines[0] = np.sqrt(1.0 / n_mels)
+    return Weights(cosines)
 
 
 def _lifter(n_mfcc: int, lifter: float) -> Samples:

@@ -86,17 +86,18 @@ _TINY = 1e-40
 
 
 def _compressed(values: Samples, bias: float, power: float) -> Samples:
-    """`(values + bias) ** power - bias ** power` without cancellation where values are small."""
+    """`(values + bias) ** power - bias ** power` in place, without cancellation where values are small."""
     if power == 0:
-        return np.log1p(values)
+        return np.log1p(values, out=values)
     if bias == 0:
-        return np.power(values, np.float32(power))
+        return np.power(values, np.float32(power), out=values)
     if power == 0.5:  # the usual one: a - b = (a² - b²) / (a + b), much faster than what follows
         roots = np.sqrt(values + np.float32(bias))
         roots += np.float32(np.sqrt(bias))
         return np.divide(values, roots, out=roots)
-    exponents = np.log1p(values / np.float32(bias))
-    exponents *= np.float32(power)
-    compressed = np.expm1(exponents, out=exponents)
-    compressed *= np.float32(bias**power)
-    return compressed
+    values /= np.float32(bias)
+    np.log1p(values, out=values)
+    values *= np.float32(power)
+    np.expm1(values, out=values)
+    values *= np.float32(bias**power)
+    return values
