@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from .messages import FULL_SCALE
 
 FLOOR_DB = -120.0
-_CLIPPED = 0.9999  # of full scale
+CLIPPED = 0.9999
+"""Magnitudes from here on, full scale being 1, count as clipped."""
 
 
 class Loudness(NamedTuple):
@@ -49,8 +50,8 @@ class LevelMeter:
             values = np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
             energy = float(np.dot(values, values))
         peak = max(float(values.max()), -float(values.min()))
-        if peak >= _CLIPPED:
-            self._clipped += int(np.count_nonzero(np.abs(values) >= _CLIPPED))
+        if peak >= CLIPPED:
+            self._clipped += int(np.count_nonzero(np.abs(values) >= CLIPPED))
         self._energy += energy / block.shape[1]
         self._peak = max(self._peak, peak)
         self._count += len(block)

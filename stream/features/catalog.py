@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EarwitnessError, nearest
-from . import chroma, cwt, levels, mel, mfcc, pcen, spectral, stft, time_domain
+from . import chroma, cwt, levels, mel, mfcc, pcen, spectral, spectral_bands, stft, time_domain
 from .delta import parse_delta
 from .feature import Feature
 from .waveform import Waveform
@@ -18,6 +18,7 @@ FEATURES: dict[str, type[Feature]] = {
     **time_domain.FEATURES,
     **levels.FEATURES,
     **spectral.FEATURES,
+    **spectral_bands.FEATURES,
     **stft.FEATURES,
     **mel.FEATURES,
     **mfcc.FEATURES,

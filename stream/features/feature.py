@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +85,18 @@ class Batch:
     ) -> None:
         self.spec, self._spectra = spec, spectra
         self.samples, self.before, self.slots, self.count, self.opening = samples, before, slots, count, opening
+        self._once: dict[Callable[[Batch], Array], Array] = {}
 
     @property
     def rows(self) -> int:
         return len(self.slots) * self.count
+
+    def once(self, make: Callable[[Batch], Array]) -> Array:
+        """`make(self)`, computed the first time only: what features of one family share."""
+        made = self._once.get(make)
+        if made is None:
+            made = self._once[make] = make(self)
+        return made
 
     def around(self, before: int = 0, after: int = 0) -> Samples:
         """Each frame with so many samples before and after it, a read-only view `[streams, frames, samples]`."""

@@ -62,7 +62,7 @@ class FrontEndSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         n_chroma: pitch classes of an octave.
         tuning: deviation from A = 440 Hz in bins of chroma.
         descriptor_power: exponent of the magnitudes that weigh centroid, bandwidth, roll-off and entropy: 1 or 2.
-        bandwidth_p: order of the bandwidth, > 0.
+        bandwidth_p: order of the bandwidth, 0.1 to 8.
         roll_percent: share of the spectrum below the roll-off frequency, above 0 and below 1.
         contrast_fmin, contrast_bands, contrast_quantile: `fmin` (Hz), `n_bands` and `quantile` of
             `librosa.feature.spectral_contrast`.
@@ -215,6 +215,12 @@ def check_range(name: str, value: float, low: float, high: float, why: str = "")
     if not low <= value <= high:
         because, fit = f" ({why})" if why else "", min(max(value, low), high)
         raise EarwitnessError(f"front end: {name} is {value:g}; valid: {low:g} to {high:g}{because}, nearest {fit:g}")
+
+
+def check_amin(spec: FrontEndSpec) -> None:
+    """Raises EarwitnessError where the floor of the logarithms is not a number that single precision divides by."""
+    if spec.amin < 1e-30:
+        raise EarwitnessError(f"front end: amin is {spec.amin:g}; it must be above 0, usually 1e-10")
 
 
 def _differences(spec: FrontEndSpec) -> dict[str, object]:

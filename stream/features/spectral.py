@@ -1,7 +1,261 @@
-"""Descriptors of the spectrum of a frame: where its energy lies and how it is shaped."""
+"""Descriptors of the spectrum of a frame: where its energy lies and how it is shaped.
+
+All are of the frame's spectrum under the window (`stft`): X[k] of bin k at f[k] Hz, K bins. S[k] stands for
+`|X[k]| ** descriptor_power`: magnitude (1, librosa's default) or power (2). A spectrum whose sum of S[k] is below the
+smallest normal number of single precision counts as empty.
+"""
 
 from __future__ import annotations
 
-from .feature import Feature
+from typing import TYPE_CHECKING
 
-FEATURES: dict[str, type[Feature]] = {}
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EarwitnessError
+from .feature import Batch, Feature, bin_frequencies
+from .spec import check_amin, check_range
+
+if TYPE_CHECKING:
+    from .spec import FrontEndSpec
+
+Samples = NDArray[np.float32]
+
+
+class _Descriptor(Feature):
+    """One value a frame, in `unit`."""
+
+    unit: str
+
+    @classmethod
+    def labels(cls, spec: FrontEndSpec) -> tuple[str, ...]:
+        return (cls.unit,)
+
+
+class _Weighted(_Descriptor):
+    """What weighs bins by S[k]."""
+
+    @classmethod
+    def check(cls, spec: FrontEndSpec) -> None:
+        if spec.descriptor_power not in (1, 2):
+            fit = 1 if spec.descriptor_power < 1.5 else 2
+            raise EarwitnessError(
+                f"front end: descriptor_power is {spec.descriptor_power:g}; valid: 1 (magnitude) or 2 (power), "
+                f"nearest {fit}"
+            )
+
+
+class SpectralCentroid(_Weighted):
+    """Mean frequency, `sum(f[k] S[k]) / sum(S[k])`, `[1]`, Hz, 0..sr / 2; 0 of an empty spectrum.
+
+    `librosa.feature.spectral_centroid`. The brighter a sound, the higher.
+    """
+
+    unit = "Hz"
+
+    def compute(self, batch: Batch) -> Samples:
+        return batch.once(_centroids)[:, None]
+
+
+class SpectralBandwidth(_Weighted):
+    """Spread around the centroid c, `(sum(S[k] |f[k] - c|^p) / sum(S[k]))^(1/p)`, `[1]`, Hz; 0 of an empty spectrum.
+
+    `librosa.feature.spectral_bandwidth` with p = `bandwidth_p`; 2 is a standard deviation.
+    """
+
+    unit = "Hz"
+
+    @classmethod
+    def check(cls, spec: FrontEndSpec) -> None:
+        super().check(spec)
+        check_range("bandwidth_p", spec.bandwidth_p, 0.1, 8)
+
+    def __init__(self, spec: FrontEndSpec) -> None:
+        super().__init__(spec)
+        # In units of half the sample rate: powers of Hz would leave single precision.
+        self._nyquist = np.float32(spec.sr / 2)
+        self._places = bin_frequencies(spec) / self._nyquist
+
+    def compute(self, batch: Batch) -> Samples:
+        order = self.spec.bandwidth_p
+        distance = self._places - (batch.once(_centroids) / self._nyquist)[:, None]
+        if order == 2.0:
+            np.square(distance, out=distance)
+        else:
+            np.abs(distance, out=distance)
+            if order != 1.0:
+                np.power(distance, np.float32(order), out=distance)
+        moments = _ratio(_products(distance, _weights(batch)), batch.once(_totals))
+        if order == 2.0:
+            moments = np.sqrt(moments)
+        elif order != 1.0:
+            moments = np.power(moments, np.float32(1.0 / order))
+        return (moments * self._nyquist)[:, None]
+
+
+class SpectralRolloff(_Weighted):
+    """The lowest f[k] up to which S sums to `roll_percent` of its total, `[1]`, Hz, 0..sr / 2; 0 of an empty spectrum.
+
+    `librosa.feature.spectral_rolloff`. Where hiss lies on top of a voice it rises far before the centroid does.
+    """
+
+    unit = "Hz"
+
+    @classmethod
+    def check(cls, spec: FrontEndSpec) -> None:
+        super().check(spec)
+        if not 0 < spec.roll_percent < 1:
+            raise EarwitnessError(
+                f"front end: roll_percent is {spec.roll_percent:g}; valid: above 0 and below 1, usually 0.85"
+            )
+
+    def __init__(self, spec: FrontEndSpec) -> None:
+        super().__init__(spec)
+        self._frequencies = bin_frequencies(spec)
+        self._width = max(1, round(len(self._frequencies) ** 0.5))
+        self._starts = np.arange(0, len(self._frequencies), self._width)
+
+    def compute(self, batch: Batch) -> Samples:
+        # Sums of about sqrt(K) bins first, then bin by bin in the one where the threshold is passed: cumulative sums
+        # of all bins take five times as long, and round more.
+        weights, rows = _weights(batch), np.arange(batch.rows)
+        upto = np.cumsum(np.add.reduceat(weights, self._starts, axis=1), axis=1)
+        thresholds = np.float32(self.spec.roll_percent) * upto[:, -1]
+        part = (upto >= thresholds[:, None]).argmax(axis=1)
+        first = self._starts[part]
+        last = np.minimum(first + self._width, weights.shape[1]) - 1
+        bins = np.minimum(first[:, None] + np.arange(self._width), last[:, None])
+        within = weights[rows[:, None], bins]
+        within[:, 0] += np.where(part, upto[rows, part - 1], np.float32(0))
+        passed = np.cumsum(within, axis=1) >= thresholds[:, None]
+        passed[:, -1] = True  # the part's sum is rounded otherwise than its bins' one after another
+        return self._frequencies[bins[rows, passed.argmax(axis=1)]][:, None]
+
+
+class SpectralFlatness(_Descriptor):
+    """Geometric by arithmetic mean of `max(|X[k]|^2, amin)`, `[1]`, 0..1: noise is near 1 (0.56), a tone near 0.
+
+    `librosa.feature.spectral_flatness` (Wiener entropy). Silence is flat: 1.
+    """
+
+    unit = "ratio"
+
+    @classmethod
+    def check(cls, spec: FrontEndSpec) -> None:
+        check_amin(spec)
+
+    def compute(self, batch: Batch) -> Samples:
+        amin = np.float32(self.spec.amin)
+        bins = batch.power.shape[1]
+        logs: Samples = np.add.reduce(np.maximum(batch.once(_log_power), np.log(amin)), axis=1)
+        sums: Samples = np.add.reduce(np.maximum(batch.power, amin), axis=1)
+        flatness = np.exp(logs.astype(np.float64) / bins) / (sums.astype(np.float64) / bins)
+        return np.minimum(flatness, 1.0).astype(np.float32)[:, None]
+
+
+class SpectralFlux(_Descriptor):
+    """How much the magnitudes have changed since the frame before, `[1]`, at least 0; 0 of a stream's first frame.
+
+    `sqrt(sum((|X[k]| - |X'[k]|)^2)) / K` (Lerch, An Introduction to Audio Content Analysis, 2012, eq. 3.23), in the
+    unit of `stft_magnitude`. Onsets stand out.
+    """
+
+    unit = "magnitude"
+
+    def __init__(self, spec: FrontEndSpec) -> None:
+        super().__init__(spec)
+        self.initial = {"magnitude": np.zeros(1 + spec.n_fft // 2, np.float32)}
+
+    def compute(self, batch: Batch) -> Samples:
+        bins = batch.magnitude.shape[1]
+        magnitude = batch.magnitude.reshape(-1, batch.count, bins)
+        before = self.carried["magnitude"]
+        change = np.empty_like(magnitude)
+        np.subtract(magnitude[:, 1:], magnitude[:, :-1], out=change[:, 1:])
+        if batch.opening:
+            change[:, 0] = 0
+        else:
+            np.subtract(magnitude[:, 0], before[batch.slots], out=change[:, 0])
+        before[batch.slots] = magnitude[:, -1]
+        change = change.reshape(-1, bins)
+        return (np.sqrt(_products(change, change)) / np.float32(bins))[:, None]
+
+
+class SpectralEntropy(_Weighted):
+    """Entropy of the spectrum taken as shares, `-sum(p[k] ln p[k]) / ln K` with `p = S / sum(S)`, `[1]`, 0..1.
+
+    1 of a flat spectrum, 0 of a single bin and of an empty spectrum (Misra et al., Spectral entropy based feature for
+    robust ASR, ICASSP 2004; divided by its largest value, ln K).
+    """
+
+    unit = "ratio"
+
+    def compute(self, batch: Batch) -> Samples:
+        weights, totals = _weights(batch), batch.once(_totals)
+        logs = _products(weights, batch.once(_log_power)) * np.float32(self.spec.descriptor_power / 2)
+        entropy = np.log(np.maximum(totals, TINY)) - _ratio(logs, totals)
+        entropy *= np.float32(1 / np.log(weights.shape[1]))
+        entropy[totals < TINY] = 0
+        return np.clip(entropy, np.float32(0), np.float32(1), out=entropy)[:, None]
+
+
+class DominantFrequency(_Descriptor):
+    """The frequency of the strongest bin, of equals the lowest, `[1]`, Hz, 0..sr / 2; 0 of silence.
+
+    A microphone's offset is a strong 0 Hz: `remove_dc` takes it away.
+    """
+
+    unit = "Hz"
+
+    def __init__(self, spec: FrontEndSpec) -> None:
+        super().__init__(spec)
+        self._frequencies = bin_frequencies(spec)
+
+    def compute(self, batch: Batch) -> Samples:
+        return self._frequencies[batch.power.argmax(axis=1)][:, None]
+
+
+FEATURES: dict[str, type[Feature]] = {
+    "spectral_centroid": SpectralCentroid,
+    "spectral_bandwidth": SpectralBandwidth,
+    "spectral_rolloff": SpectralRolloff,
+    "spectral_flatness": SpectralFlatness,
+    "spectral_flux": SpectralFlux,
+    "spectral_entropy": SpectralEntropy,
+    "dominant_frequency": DominantFrequency,
+}
+
+TINY = np.finfo(np.float32).tiny
+
+
+def _weights(batch: Batch) -> Samples:
+    """S[k], `[rows, bins]`."""
+    return batch.spectrum(batch.spec.descriptor_power)
+
+
+def _totals(batch: Batch) -> Samples:
+    """The sum of S[k], `[rows]`."""
+    sums: Samples = np.add.reduce(_weights(batch), axis=1)
+    return sums
+
+
+def _centroids(batch: Batch) -> Samples:
+    moments: Samples = np.einsum("ij,j->i", _weights(batch), bin_frequencies(batch.spec), optimize=False)
+    return _ratio(moments, batch.once(_totals))
+
+
+def _log_power(batch: Batch) -> Samples:
+    """ln |X[k]|^2, finite, `[rows, bins]`."""
+    logs = np.maximum(batch.power, TINY)
+    return np.log(logs, out=logs)
+
+
+def _products(a: Samples, b: Samples) -> Samples:
+    """Row by row the sum of a[k] b[k], without BLAS, which may round otherwise in another place (see Weights)."""
+    sums: Samples = np.einsum("ij,ij->i", a, b, optimize=False)
+    return sums
+
+
+def _ratio(values: Samples, totals: Samples) -> Samples:
+    """`values / totals`, 0 where the spectrum is empty."""
+    return np.divide(values, totals, out=np.zeros_like(values), where=totals >= TINY)
