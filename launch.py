@@ -58,6 +58,9 @@ def run(
     block: Annotated[
         float | None, typer.Option(help="Seconds of sound in a block; results do not depend on it.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that compute features, each of a share of the streams; 1.")
+    ] = None,
     rate: Annotated[int | None, typer.Option(help="Of raw sound on standard input, Hz.")] = None,
     channels: Annotated[int | None, typer.Option(help="Of raw sound on standard input.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Of raw sound on standard input: int16, int32, float32, …")] = None,
@@ -76,7 +79,7 @@ def run(
             "sources": _with_format(source, {key: value for key, value in per_source.items() if value is not None}),
             "models": model, "pace": pace, "out": out, "device": device, "json": json, "clips": clips,
             "only": [name for names in only for name in names.split(",")] if only else None,
-            "bus.address": bus, "bus.keys": keys, "block_s": block,
+            "bus.address": bus, "bus.keys": keys, "block_s": block, "workers": workers,
         },
     )  # fmt: skip
     settings = _ready_to_run(settings)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..stream.messages import LedgerRow
+from ..stream.shares import Share
 from .marks import Marks
 from .node import Failed
 from .plan import Part
@@ -20,6 +21,7 @@ class Child:
     """One node of a run, whether its process is there or not."""
 
     part: Part
+    share: Share = field(default_factory=Share)  # the streams that it has to account for
     process: subprocess.Popen[bytes] | None = None
     control: socket.socket | None = None
     buffer: bytes = b""

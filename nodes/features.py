@@ -1,7 +1,8 @@
 """The features node: audio in, frames out, for all streams at once and for each distinct front end that a model wants.
 
 Whatever has arrived is taken in one call. A gap, like a new epoch, ends a *segment*: the resampler and the front end
-give what they hold, and both begin anew behind it, so that frames never bridge what was not heard.
+give what they hold, and both begin anew behind it, so that frames never bridge what was not heard. Where one process
+is not enough there are several, each with its share of the streams.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..stream.features.frontend import Frames, FrontEnd, FrontEndSpec, clean
 from ..stream.ledger import Hole, Ledger
 from ..stream.messages import FULL_SCALE, AudioBlock, AudioOpened, Ended, FeatureBlock, Gap, LedgerRow, topic_of
 from ..stream.resample import Resampler
+from ..stream.shares import Share
 from ..stream.wire import Envelope
 from .node import Job, Node, run_node
 
@@ -27,12 +29,13 @@ BATCH_SAMPLES = 1 << 20  # source samples that are taken together at most, which
 
 
 class FeaturesNode(Node):
-    """Runs the front ends of all configured models over all streams on the bus."""
-
-    lossless = ("audio/",)
+    """Runs the front ends of all configured models over all streams on the bus, or over a worker's share of them."""
 
     def __init__(self, job: Job, publisher: Publisher, wanted: Sequence[Wanted] | None = None):
         super().__init__(job, publisher)
+        self._share = share = Share.parse(job.part, job.streams)
+        if not share.whole and not share.known:
+            self.ignores = lambda topic: not share.takes(topic.removeprefix("audio/"))
         self._front_ends: dict[str, FrontEnd] = {}
         self._windows: dict[str, list[Wanted]] = {}
         for one in _wanted_by(job) if wanted is None else wanted:
@@ -43,6 +46,9 @@ class FeaturesNode(Node):
         self._streams: dict[str, _Stream] = {}
         self._batch: list[tuple[_Stream, AudioBlock, NDArray[np.float32]]] = []
         self._batch_samples = 0
+
+    def subscriptions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self._share.topics("audio"), ()
 
     def ledger_rows(self) -> tuple[LedgerRow, ...]:
         return self._ledger.rows()

@@ -41,7 +41,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor tells a child: who it is, what the run is, and what its predecessor had accounted for."""
 
     node: str  # "features", "capture-kitchen": unique in the run
-    part: str = ""  # what of the run is this node's: a source's or a model's name; "" for all
+    part: str = ""  # what of the run is this node's, as `plan` wrote it; "" for all
+    streams: tuple[str, ...] = ()  # all that the run has, where these are known beforehand
     config: Config
     ledger: tuple[LedgerRow, ...] = ()
     marks: int = -1  # the descriptor of the memory for marks; -1: none
@@ -79,6 +80,7 @@ class Node:
         self.publisher = publisher
         self.counts: Counter[str] = Counter()
         self.stopping = False
+        self.ignores: Callable[[str], bool] | None = None  # of what topics messages are dropped before they are decoded
         self.held: frozenset[str] = frozenset()  # channels that are not to be read now, so that their flow waits
         self.while_waiting: Callable[[], bool] = lambda: False  # to be called by whatever waits for room on the bus
         self.report: Callable[[Report], None] = lambda report: None  # to the supervisor
@@ -186,6 +188,7 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
     lossless, latest = node.subscriptions()
     connected = [kind(bus, topics) for kind, topics in ((Lossless, lossless), (Latest, latest)) if topics]
     for link in connected:
+        link.ignores = node.ignores
         while not link.synchronise(0.5):
             control.check()
     subscribers: list[Subscriber] = [*connected]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..stream.config import Config
 from ..stream.errors import EarwitnessError
+from ..stream.shares import Share
 from ..stream.sources.source import OWN_PROCESS, source_specs
 
 
@@ -15,7 +17,7 @@ class Part:
 
     name: str
     node: str
-    part: str = ""
+    part: str = ""  # a source's or a model's name, a share of the streams as `Share.parse` reads it; "" for all
 
 
 def plan(config: Config) -> list[Part]:
@@ -31,7 +33,11 @@ def plan(config: Config) -> list[Part]:
     if others:
         parts.append(Part("capture", "capture"))
     parts += [Part(f"capture-{name}", "capture", name) for name in devices]
-    parts.append(Part("features", "features"))
+    if config.workers == 1:
+        parts.append(Part("features", "features"))
+    else:
+        workers = range(1, config.workers + 1)
+        parts += [Part(f"features-{number}", "features", f"{number}/{config.workers}") for number in workers]
     if len(models) == 1:
         parts.append(Part("classify", "classify", models[0]))
     else:
@@ -43,3 +49,8 @@ def plan(config: Config) -> list[Part]:
     if not chosen:
         raise EarwitnessError(f"nothing to do: only {', '.join(config.only)}, and without clips there is no recorder")
     return chosen
+
+
+def share_of(part: Part, streams: Iterable[str]) -> Share:
+    """The streams of a part; `streams`: all that the run has, where these are known beforehand."""
+    return Share.parse(part.part if part.node == "features" else "", streams)

@@ -29,7 +29,7 @@ from ..stream.sources.source import source_specs
 from .child import Child
 from .marks import Marks, make_marks
 from .node import EndRun, Failed, Job, Ready, Report
-from .plan import plan
+from .plan import plan, share_of
 from .socket_folder import socket_folder
 from .stop_signals import StopSignals
 from .systemd import notify, watchdog_interval_s
@@ -58,21 +58,25 @@ def supervise(config: Config, log: Callable[[str], None]) -> Outcome:
         return _Run(config, log).run()
     with socket_folder() as folder:
         bus = msgspec.structs.replace(config.bus, address=f"ipc://{folder}")
-        return _Run(msgspec.structs.replace(config, bus=bus), log).run()
+        return _Run(msgspec.structs.replace(config, bus=bus), log, alone=True).run()
 
 
 class _Run:
-    """One run: a single loop over the children's sockets and the signals."""
+    """One run: a single loop over the children's sockets and the signals.
 
-    def __init__(self, config: Config, log: Callable[[str], None]):
+    `alone`: nobody else joins its bus, so that all streams are known.
+    """
+
+    def __init__(self, config: Config, log: Callable[[str], None], alone: bool = False):
         self.config, self.log = config, log
-        self.children = [Child(part) for part in plan(config)]
         self._selector = selectors.DefaultSelector()
         self._decoder = msgspec.json.Decoder(Report)
         self._publisher: Publisher | None = None
         self._stop_deadline: float | None = None
         self._code, self._reason = 0, ""
         self._streams = {source.name for source in source_specs(config.source_settings)}
+        self._known = tuple(sorted(self._streams)) if alone else ()
+        self.children = [Child(part, share=share_of(part, self._known)) for part in plan(config)]
         self._watchdog_due = 0.0
         self._told_ready = False
 
@@ -130,8 +134,9 @@ class _Run:
         ours, theirs = socket.socketpair()
         marks = make_marks(len(self._streams)) if child.part.node == "capture" else -1
         job = Job(
-            node=child.part.name, part=child.part.part, config=self.config, ledger=child.rows, marks=marks
-        )
+            node=child.part.name, part=child.part.part, streams=self._known, config=self.config, ledger=child.rows,
+            marks=marks,
+        )  # fmt: skip
         reads_stdin = child.part.node == "capture" and not child.part.part
         environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
         try:
@@ -305,10 +310,12 @@ class _Run:
 
     def _end_if_complete(self) -> None:
         """A run of files ends by itself, when every stream's last epoch has ended at every place."""
-        if self._stop_deadline is None and self._streams and self._ended(self._of("capture"), self._streams):
-            places = self._of(*PLACES)
-            if all(self._ended([child], self._streams) for child in places):
-                self._begin_stop(0, "")
+        if self._stop_deadline is not None or not self._streams:
+            return
+        if self._ended(self._of("capture"), self._streams) and all(
+            self._ended([child], set(filter(child.share.takes, self._streams))) for child in self._of(*PLACES)
+        ):
+            self._begin_stop(0, "")
 
     def _stop_in_order(self) -> None:
         """Asks the nodes to stop, each when those before it in the flow are done and it has heard the end of all."""
@@ -324,21 +331,19 @@ class _Run:
                     child.done = True
             return
         order = [*self.children[1:], self.children[0]] if self.children[0].part.node == "broker" else self.children
-        capturing = False
+        first = ""
         for child in order:
             if child.done:
                 continue
             if child.process is None:
                 child.done = True
                 continue
-            if child.part.node != "capture" and capturing:
-                return
-            capturing = child.part.node == "capture"
+            if first and child.part.node != first:
+                return  # it waits for those before it; of one kind they stop side by side
+            first = child.part.node
             if not child.stopping and not self._unheard_ends(child):
                 child.stopping = True
                 self._send(child, b"stop")
-            if not capturing:
-                return  # the next ones wait for this one; captures stop side by side
 
     def _unheard_ends(self, child: Child) -> list[Ended]:
         """The ends of epochs that capture has told and this node has not heard of yet."""
@@ -354,7 +359,8 @@ class _Run:
                   reason="told by the supervisor", final=row.final)
             for capture in self._of("capture")
             for row in capture.rows
-            if row.ended and row.epoch >= folded.get(row.stream, 1) and (row.stream, row.epoch) not in here
+            if child.share.takes(row.stream)
+            and row.ended and row.epoch >= folded.get(row.stream, 1) and (row.stream, row.epoch) not in here
         ]  # fmt: skip
 
     def _tell_lost_ends(self) -> None:
@@ -381,7 +387,8 @@ class _Run:
                     whole.append(row)
                 else:
                     broken.append(msgspec.structs.replace(row, ended=row.ended and not child.clean))
-        return tuple(settle(whole, broken))
+        silent = {"features"} if any(not worker.clean for worker in self._of("features")) else ()
+        return tuple(settle(whole, broken, silent))
 
     def _ended(self, children: Iterable[Child], streams: set[str]) -> bool:
         return streams <= {row.stream for child in children for row in child.ledger() if row.final}

@@ -20,7 +20,7 @@ import zmq
 from .errors import EarwitnessError
 from .keys import Keys
 from .messages import BY_NAME, CHANNELS, Delivery, Message
-from .wire import Envelope, MalformedMessage, decode, encode, is_probe, make_probe
+from .wire import Envelope, MalformedMessage, decode, encode, is_probe, make_probe, topic_in
 
 QUEUE_MESSAGES = 128  # between any two sockets; what does not fit waits in the capture ring
 LINGER_S = 3.0  # how long a publisher that closes may wait for room
@@ -56,6 +56,7 @@ class Subscriber(Protocol):
 
     missed: Counter[str]  # by topic name: messages that its sequence numbers say were lost
     malformed: int
+    ignores: Callable[[str], bool] | None  # of what topics messages are dropped undecoded and uncounted
 
     def receive(self, timeout_s: float, at_most: int = 256) -> list[Envelope]:
         """All that is ready, waiting at most this long for the first; of each channel at most so many."""
@@ -183,7 +184,9 @@ def configure(socket: zmq.Socket[bytes], channel: str, address: str) -> None:
     it (or libzmq aborts, its issue 3937). The kernel does it: a dead process closes its sockets, and tcp gives up a
     link on which neither data nor keepalive probes got through. A shorter cut costs nothing, tcp sends it all again.
     """
-    socket.setsockopt(zmq.SNDHWM, QUEUE_MESSAGES)
+    # What subscribers send is subscriptions, and libzmq drops those that find no room, for good.
+    subscribes = socket.type in (zmq.SUB, zmq.XSUB)
+    socket.setsockopt(zmq.SNDHWM, 0 if subscribes else QUEUE_MESSAGES)
     socket.setsockopt(zmq.RCVHWM, QUEUE_MESSAGES)
     socket.setsockopt(zmq.MAXMSGSIZE, max(topic.max_bytes for topic in BY_NAME.values() if topic.channel == channel))
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
@@ -244,7 +247,7 @@ class ZmqPublisher:
             elif change[:1] == b"\0":
                 known.discard(change[1:])
         name = topic.encode() + b"\0"
-        return any(name.startswith(prefix) for prefix in known)
+        return name in known or any(name.startswith(prefix) for prefix in known)  # of a thousand streams each is there
 
     def close(self) -> None:
         for socket in self._sockets.values():
@@ -277,6 +280,7 @@ class ZmqSubscriber:
         self._watch = SequenceWatch()
         self.missed = self._watch.missed
         self.malformed = 0
+        self.ignores: Callable[[str], bool] | None = None
         self._early: list[Envelope] = []  # came while synchronising
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._held: frozenset[str] = frozenset()
@@ -358,7 +362,7 @@ class ZmqSubscriber:
             self._take(frame, self._early)
 
     def _take(self, frame: bytes, into: list[Envelope]) -> None:
-        if is_probe(frame):
+        if is_probe(frame) or (self.ignores is not None and self.ignores(topic_in(frame))):
             return
         try:
             envelope = decode(frame)

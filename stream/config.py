@@ -17,6 +17,7 @@ import msgspec
 from .clips import RecorderSettings
 from .detect_settings import detect_settings
 from .errors import EarwitnessError, nearest
+from .shares import MOST_WORKERS
 
 NODES: tuple[str, ...] = ("broker", "capture", "features", "classify", "recorder", "monitor")
 ENVIRONMENT = "EARWITNESS_"
@@ -99,6 +100,7 @@ class Config(_Settings):
     only: tuple[str, ...] = ()  # these nodes here, the others elsewhere; empty: all
     block_s: float = 0.0  # how much sound a block holds; 0: 20 ms live, more with many streams or at --pace max
     ring_s: float = 10.0  # how much a live source may be behind before sound is lost
+    workers: int = 1  # processes that compute features, each of a share of the streams
     detect: dict[str, float] = {}  # fields of DetectSettings, in place of the bundle's
     recorder: RecorderSettings = RecorderSettings()
     bus: BusSettings = BusSettings()
@@ -113,6 +115,8 @@ class Config(_Settings):
             raise EarwitnessError(f"block_s is {self.block_s}: 0.001 to 1 s, or 0 for automatic")
         if not 1.0 <= self.ring_s <= 600.0:
             raise EarwitnessError(f"ring_s is {self.ring_s}: 1 to 600 s")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise EarwitnessError(f"workers is {self.workers}: 1 to {MOST_WORKERS} processes for features")
 
     @property
     def source_settings(self) -> tuple[SourceSettings, ...]:

@@ -146,11 +146,14 @@ class Ledger:
             total.ended = True
 
 
-def settle(rows: Iterable[LedgerRow], broken: Iterable[LedgerRow]) -> list[LedgerRow]:
+def settle(
+    rows: Iterable[LedgerRow], broken: Iterable[LedgerRow], silent: Iterable[str] = ()
+) -> list[LedgerRow]:
     """All rows, with the accounts of places that could not close them where the epoch ended, `broken`, closed here.
 
     What such a place has not told of up to the epoch's end is lost to it, by the cause "stopped". Only capture has
-    had it: nobody else could know of it.
+    had it: nobody else could know of it. A place whose accounts several processes keep may have rows of both kinds;
+    `silent` are places of which one such process may have died before it had told anything.
     """
     broken = list(broken)
     settled = list(rows)
@@ -159,11 +162,13 @@ def settle(rows: Iterable[LedgerRow], broken: Iterable[LedgerRow]) -> list[Ledge
         known = longest.setdefault((row.stream, row.epoch), row)
         if row.next_sample > known.next_sample or (row.final and row.next_sample == known.next_sample):
             longest[row.stream, row.epoch] = row
-    for place in sorted({row.place for row in broken}):
+    for place in sorted({*(row.place for row in broken), *silent}):
         here = {(row.stream, row.epoch): row for row in broken if row.place == place}
+        closed = {(row.stream, row.epoch) for row in settled if row.place == place}
         for (stream, epoch), end in longest.items():
-            if (stream, epoch) not in here and (place == "capture" or epoch == 0 or (stream, 0) in here):
-                continue  # another capture's; or folded away
+            folded = epoch == 0 or (stream, 0) in here or (stream, 0) in closed
+            if (stream, epoch) not in here and (place == "capture" or folded or (stream, epoch) in closed):
+                continue  # another process's of this place
             unknown = msgspec.structs.replace(end, place=place, received=0, lost={}, next_sample=0, ended=False)
             row = here.setdefault((stream, epoch), unknown)
             if row.ended:

@@ -10,7 +10,7 @@ import msgspec
 
 from .bus import QUEUE_MESSAGES, SequenceWatch, subscription
 from .messages import BY_NAME, TOPICS, Delivery, Message
-from .wire import Envelope, MalformedMessage, decode, encode, payload_bytes
+from .wire import Envelope, MalformedMessage, decode, encode, payload_bytes, topic_in
 
 
 def examples() -> Iterator[tuple[str, Message, bytes]]:
@@ -94,6 +94,7 @@ class MemorySubscriber:
         self.frames: deque[bytes] = deque()
         self._held: frozenset[str] = frozenset()
         self.malformed = 0
+        self.ignores: Callable[[str], bool] | None = None
         self._watch = SequenceWatch()
         self.missed = self._watch.missed
 
@@ -105,6 +106,8 @@ class MemorySubscriber:
         left: list[bytes] = []
         while self.frames and len(ready) < at_most:
             frame = self.frames.popleft()
+            if self.ignores is not None and self.ignores(topic_in(frame)):
+                continue
             try:
                 envelope = decode(frame)
             except MalformedMessage:

@@ -98,6 +98,11 @@ def payload_bytes(message: Message) -> int:
     return 0
 
 
+def topic_in(frame: bytes) -> str:
+    """The topic of a frame, which need not be well-formed: then it may be any text."""
+    return frame[: frame.find(b"\0", 0, MAX_TOPIC_BYTES + 1)].decode(errors="replace")
+
+
 def belongs(frame: bytes, channel: str) -> bool:
     """Whether a broker may pass this on: its topic is one of the channel's, its size within the topic's limit."""
     row = _ROWS.get(frame[:16].partition(b"/")[0])

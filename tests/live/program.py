@@ -40,11 +40,11 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
-        children = self.nodes()
+        children = [pid for pids in self.processes().values() for pid in pids]
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for pid in children.values():
+        for pid in children:
             wait_until(lambda pid=pid: not alive(pid), 5, f"child {pid} outlived its supervisor")
         for reader in self._readers:
             reader.join(5)
@@ -71,8 +71,12 @@ class Program:
         ]  # fmt: skip
 
     def nodes(self) -> dict[str, int]:
-        """The process ids of the running nodes, by module name."""
-        found = {}
+        """The process ids of the running nodes, by module name; of several of one kind that of the last one."""
+        return {kind: pids[-1] for kind, pids in self.processes().items()}
+
+    def processes(self) -> dict[str, list[int]]:
+        """The process ids of the running nodes, by module name, in the order of their numbers."""
+        found: dict[str, list[int]] = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():
                 continue
@@ -82,8 +86,8 @@ class Program:
             except (OSError, ValueError, IndexError):
                 continue
             if parent == self.process.pid and len(words) > 2 and words[2].startswith(b"earwitness.nodes."):
-                found[words[2].decode().rpartition(".")[2]] = int(entry.name)
-        return found
+                found.setdefault(words[2].decode().rpartition(".")[2], []).append(int(entry.name))
+        return {kind: sorted(pids) for kind, pids in found.items()}
 
     def interrupt(self) -> None:
         """Ctrl-C."""

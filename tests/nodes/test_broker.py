@@ -456,3 +456,16 @@ class TestCost:
         assert pages * os.sysconf("SC_PAGE_SIZE") < 40e6
         listener.close()
         idle.close()
+
+
+def test_a_thousand_subscriptions_reach_a_publisher_that_comes_later(serve: Any, address: str) -> None:
+    with serve(address):
+        listener = ZmqBus(address).subscriber([f"audio/s{number}" for number in range(1000)])
+        assert listener.synchronise()
+        publisher = ZmqBus(address).publisher()
+        for number in range(1000):
+            block = Ended(stream=f"s{number}", epoch=1, end_sample=0, rate=1, reason="", final=True)
+            assert publisher.send(f"audio/s{number}", block, wait=True)
+            assert len(listener.receive(5.0)) == 1
+        listener.close()
+        publisher.close()

@@ -23,12 +23,20 @@ AT_ONCE = Wanted(SPEC)
 class Bench:
     """A features node on a bus in memory, and the hands to feed it."""
 
-    def __init__(self, ledger: tuple[LedgerRow, ...] = (), wanted: Wanted = AT_ONCE):
-        self.bus = MemoryBus()
+    def __init__(
+        self,
+        ledger: tuple[LedgerRow, ...] = (),
+        wanted: Wanted = AT_ONCE,
+        part: str = "",
+        streams: tuple[str, ...] = (),
+        bus: MemoryBus | None = None,
+    ):
+        self.bus = bus or MemoryBus()
         self.sender = self.bus.publisher()
-        job = Job(node="features", config=Config(), ledger=ledger)
+        job = Job(node="features", part=part, streams=streams, config=Config(), ledger=ledger)
         self.node = FeaturesNode(job, self.bus.publisher(), wanted=[wanted])
-        self.inbox = self.bus.subscriber(self.node.lossless)
+        self.inbox = self.bus.subscriber(self.node.subscriptions()[0])
+        self.inbox.ignores = self.node.ignores
 
     def audio(
         self, samples: NDArray[np.int16], first: int, stream: str = "s", epoch: int = 1, rate: int = 16000
@@ -211,3 +219,29 @@ def test_the_time_of_a_block_is_that_of_its_first_sample() -> None:
         bench.audio(whole[first : first + 320], first)
     bench.run_one_by_one()
     assert all(block.utc_ns == block.first_sample * 62_500 for block in bench.bus.of(FeatureBlock))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_workers_take_the_streams_of_their_share_alone_and_give_the_frames_that_one_node_gives(known: bool) -> None:
+    names = tuple(f"s{number}" for number in range(6))
+    streams = names if known else ()
+    first = Bench(part="1/2", streams=streams)
+    second = Bench(part="2/2", streams=streams, bus=first.bus)
+    for number, name in enumerate(names):
+        first.audio(noise(2000, number), 0, stream=name)
+        first.end(2000, stream=name)
+    first.run()
+    second.run()
+    held = [{row.stream for row in bench.node.ledger_rows()} for bench in (first, second)]
+    assert held[0]
+    assert held[1]
+    assert not held[0] & held[1]
+    assert held[0] | held[1] == set(names)
+    for number, name in enumerate(names):
+        np.testing.assert_array_equal(first.frames(name), offline(noise(2000, number)))
+
+
+def test_a_worker_that_was_restarted_goes_on_with_its_own_share() -> None:
+    names = ("a", "b", "c")
+    before, after = Bench(part="2/2", streams=names), Bench(part="2/2", streams=names)
+    assert before.node.subscriptions() == after.node.subscriptions() == (("audio/b",), ())

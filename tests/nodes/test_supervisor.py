@@ -20,6 +20,7 @@ from earwitness.nodes.stop_signals import StopSignals
 from earwitness.nodes.supervisor import _Run
 from earwitness.stream.config import BusSettings, Config, SupervisorSettings
 from earwitness.stream.errors import EarwitnessError
+from earwitness.stream.ledger import unbalanced
 from earwitness.stream.messages import LedgerRow
 
 
@@ -155,6 +156,66 @@ class TestStopping:
                 assert signals.take() == []
         finally:
             signal.signal(signal.SIGHUP, old)
+
+
+class TestWorkers:
+    """Features of several processes, each of its share of the streams `a`, `b` and `c`."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Iterator[_Run]:
+        config = Config(sources=("a=x.wav", "b=x.wav", "c=x.wav"), workers=2, bus=BusSettings(address=f"ipc://{tmp_path}"))
+        a_run = _Run(config, lambda line: None, alone=True)
+        yield a_run
+        for child in a_run.children:
+            a_run._kill(child)
+        a_run._selector.close()
+
+    def test_one_keeps_its_name_and_several_are_counted(self) -> None:
+        assert [part.name for part in plan(Config()) if part.node == "features"] == ["features"]
+        two = [(part.name, part.part) for part in plan(Config(workers=2)) if part.node == "features"]
+        assert two == [("features-1", "1/2"), ("features-2", "2/2")]
+
+    def test_each_has_to_hear_the_ends_of_its_own_streams(self, run: _Run) -> None:
+        child_of(run, "capture").rows = tuple(row(end=10, stream=name) for name in "abc")
+        first, second = (child for child in run.children if child.part.node == "features")
+        assert [end.stream for end in run._unheard_ends(first)] == ["a", "c"]
+        assert [end.stream for end in run._unheard_ends(second)] == ["b"]
+        assert len(run._unheard_ends(child_of(run, "classify"))) == 3
+
+    def test_the_run_is_over_when_each_has_ended_its_share(self, run: _Run) -> None:
+        rows = {name: row(end=10, stream=name, final=True) for name in "abc"}
+        for child in run.children:
+            child.rows = tuple(rows.values()) if child.part.node in ("capture", "classify", "recorder") else ()
+        first, second = (child for child in run.children if child.part.node == "features")
+        first.rows = (rows["a"], rows["c"])
+        run._end_if_complete()
+        assert run._stop_deadline is None
+        second.rows = (rows["b"],)
+        run._end_if_complete()
+        assert run._stop_deadline is not None
+
+    def test_they_stop_side_by_side(self, run: _Run, idle_children: None) -> None:
+        run.children = [child for child in run.children if child.part.node in ("features", "classify")]
+        for child in run.children:
+            run._start(child)
+            child.ready = child.was_ready = True
+        run._begin_stop(0, "")
+        run._stop_in_order()
+        assert [child.stopping for child in run.children] == [True, True, False]
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_the_books_of_one_that_died_are_closed_beside_those_of_the_other(self, run: _Run, told: bool) -> None:
+        ends = tuple(row(end=10, stream=name) for name in "abc")
+        for child in run.children:
+            child.clean = True
+            child.rows = ends if child.part.node == "capture" else ()
+        first, second = (child for child in run.children if child.part.node == "features")
+        first.rows = tuple(row(end=10, stream=name, place="features") for name in "ac")
+        second.clean, second.rows = False, (row(end=4, stream="b", place="features", ended=False),) if told else ()
+        books = run._last_ledger()
+        assert unbalanced(books) == []
+        lost = {each.stream: each.lost for each in books if each.place == "features"}
+        assert lost == {"a": {}, "b": {"stopped": 6 if told else 10}, "c": {}}
 
 
 class TestBooks:

@@ -42,6 +42,7 @@ def test_every_key_can_be_written_as_toml(tmp_path: Path) -> None:
         models = ["esc10-cnn", {bundle = "./mine", thresholds = {dog = 0.8}}]
         pace = "max"
         ring_s = 20
+        workers = 4
         [bus]
         address = "tcp://server:5550"
         [supervisor]
@@ -55,6 +56,7 @@ def test_every_key_can_be_written_as_toml(tmp_path: Path) -> None:
     )
     assert config.model_settings[1].thresholds == {"dog": 0.8}
     assert (config.pace, config.ring_s, config.bus.address) == ("max", 20.0, "tcp://server:5550")
+    assert config.workers == 4
     assert (config.supervisor.failures, config.supervisor.hang_s) == (3, 5.0)
 
 
@@ -133,6 +135,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_wherever_it_stands(key: str,
         ("[[sources]]\nname = 'x'", "sources[0]: table missing required field source"),
         ("ring_s = 0.5", "ring_s is 0.5: 1 to 600 s"),
         ("ring_s = nan", "ring_s is nan"),
+        ("workers = 0", "workers is 0: 1 to 64 processes for features"),
         ("block_s = 2", "block_s is 2.0"),
         ("only = ['captrue']", "only: there is no node 'captrue': did you mean 'capture'?"),
         ("sources = [{source = ''}]", "a source is empty"),
