@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .spectra import Spectra
+from .spectra import Spectra, frames_of
+from .weighing import Weights
 
 if TYPE_CHECKING:
     from .spec import FrontEndSpec
@@ -58,6 +59,23 @@ class Feature:
         raise NotImplementedError
 
 
+class Tables:
+    """What is made once for a front end: windows, roots and filters."""
+
+    def __init__(self, spec: FrontEndSpec) -> None:
+        self.spec = spec
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        return Spectra(self.spec)
+
+    @cached_property
+    def mel(self) -> Weights:
+        from .mel import mel_weights
+
+        return mel_weights(self.spec)
+
+
 class Batch:
     """The same number of consecutive frames of one or more streams, and what is computed of them, each thing once.
 
@@ -65,7 +83,7 @@ class Batch:
     C-contiguous, and nobody's to change: other features read it too.
 
     Attributes:
-        spec: the front end.
+        spec: of the front end.
         samples: `[streams, n]`, from `before` samples before the first frame on.
         before: see above: frame f of each stream is `samples[:, before + f * hop_length :][:, :frame_length]`.
         slots: `[streams]`, the streams' places in `Feature.carried`, each once.
@@ -74,17 +92,11 @@ class Batch:
     """
 
     def __init__(
-        self,
-        spec: FrontEndSpec,
-        spectra: Spectra | None,
-        samples: Samples,
-        before: int,
-        slots: NDArray[np.intp],
-        count: int,
-        opening: bool,
+        self, tables: Tables, samples: Samples, before: int, slots: NDArray[np.intp], count: int, opening: bool
     ) -> None:
-        self.spec, self._spectra = spec, spectra
+        self.spec, self._tables = tables.spec, tables
         self.samples, self.before, self.slots, self.count, self.opening = samples, before, slots, count, opening
+        self.shared: dict[str, Any] = {}
         self._once: dict[Callable[[Batch], Array], Array] = {}
 
     @property
@@ -100,12 +112,8 @@ class Batch:
 
     def around(self, before: int = 0, after: int = 0) -> Samples:
         """Each frame with so many samples before and after it, a read-only view `[streams, frames, samples]`."""
-        stream_step, step = self.samples.strides
-        shape = (len(self.slots), self.count, before + self.spec.frame_length + after)
-        first = self.samples[:, self.before - before :]
-        return np.lib.stride_tricks.as_strided(
-            first, shape, (stream_step, self.spec.hop_length * step, step), writeable=False
-        )
+        length = before + self.spec.frame_length + after
+        return frames_of(self.samples, self.before - before, self.spec.hop_length, self.count, length)
 
     @cached_property
     def frames(self) -> Samples:
@@ -115,18 +123,12 @@ class Batch:
     @cached_property
     def stft(self) -> NDArray[np.complex64]:
         """Complex spectrum under the window, complex64 `[rows, 1 + n_fft // 2]`."""
-        assert self._spectra is not None
-        return self._spectra.stft(self.around())
+        return self._tables.spectra.stft(self.samples, self.before, self.count)
 
     @cached_property
     def power(self) -> Samples:
         """Squared magnitudes of `stft`, `[rows, bins]`."""
-        if "stft" in self.__dict__:
-            parts = self.stft.view(np.float32)
-            squares = parts * parts
-            return squares[:, 0::2] + squares[:, 1::2]
-        assert self._spectra is not None
-        return self._spectra.power(self.around())
+        return self._tables.spectra.power(self.samples, self.before, self.count)
 
     @cached_property
     def magnitude(self) -> Samples:
@@ -144,9 +146,7 @@ class Batch:
     @cached_property
     def mel(self) -> Samples:
         """Mel spectrum, `[rows, n_mels]`: the filters of the spec over `spectrum(spec.power)`."""
-        from .mel import mel_weights
-
-        return mel_weights(self.spec).apply(self.spectrum(self.spec.power))
+        return self._tables.mel.apply(self.spectrum(self.spec.power))
 
     @cached_property
     def log_mel(self) -> Samples:

@@ -9,10 +9,10 @@ numpy. Where a family cannot promise that, its file says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import starmap
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from .catalog import find_feature
 from .delta import Deltas, DeltaState, parse_delta
-from .feature import Batch, Feature
+from .feature import Batch, Feature, Tables
+from .slots import Slots
 from .spec import WAVEFORM, FrontEndSpec
-from .spectra import Spectra
 
 __all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "StreamState", "clean", "compute", "silence"]
 
@@ -36,6 +36,10 @@ ROWS = 128
 
 WORK = 1 << 17
 """Samples that are laid side by side at most; longer blocks are taken piece by piece."""
+
+
+_FLOAT32 = frozenset({np.dtype(np.float32)})
+_dtype = attrgetter("dtype")
 
 
 class Frames(NamedTuple):
@@ -97,15 +101,14 @@ class FrontEnd:
         self._dims = ends[-1]
         parts = [(self._columns[place], order) for place, order in outputs]
         self._deltas = Deltas(spec.delta_width, parts) if any(order for _, order in parts) else None
-        self._spectra = None if spec.feature == WAVEFORM else Spectra(spec)
+        self._tables = Tables(spec)
         # Edges are mirrored from what is still there: it must reach as far back as the mirror.
         mirrored = spec.lead + 1 if spec.pad_mode != "constant" and spec.center else 0
         self._mirrored = mirrored
         self._before = max(mirrored, *(feature.before for feature in self._features))
         self._after = max(feature.after for feature in self._features)
         self._length = self._before + spec.frame_length + self._after
-        self._slots = _Slots(self._length, self._features)
-        self._work = np.empty(0, np.float32)
+        self._slots = Slots(self._length, self._features)
 
     @property
     def latency_samples(self) -> int:
@@ -130,9 +133,9 @@ class FrontEnd:
         Returns:
             For each stream of `blocks`, in their order, its next frames, perhaps none.
         """
-        for block in blocks.values():
-            if block.ndim != 1 or block.dtype != np.float32:
-                raise TypeError(f"a block is float32 [samples], not {block.dtype} {list(block.shape)}")
+        if not _FLOAT32.issuperset(map(_dtype, blocks.values())):
+            wrong = next(block for block in blocks.values() if block.dtype != np.float32)
+            raise TypeError(f"a block is float32 [samples], not {wrong.dtype} {list(wrong.shape)}")
         if self._mirrored:
             blocks = {name: self._opened(name, block) for name, block in blocks.items()}
         result = self._push(list(blocks), list(blocks.values()))
@@ -244,26 +247,26 @@ class FrontEnd:
 
     def _push(self, names: list[str], blocks: list[Samples]) -> dict[str, Frames]:
         """All frames that are ready, before any deltas."""
-        slots = self._slots
-        for name in names:
-            if name not in slots.of:
-                self._join(name)
-        longest = max(map(len, blocks), default=0)
+        slots, places = self._slots, list(map(self._slots.of.get, names))
+        if None in places:
+            places = [self._join(name) if place is None else place for name, place in zip(names, places, strict=True)]
+        lengths = list(map(len, blocks))
+        longest = max(lengths, default=0)
         if longest > WORK:
             return self._push_in_pieces(names, blocks, longest)
-        places = np.array([slots.of[name] for name in names], np.intp)
-        lengths = np.array([len(block) for block in blocks], np.intp)
-        first_frames = slots.next_frame[places].tolist()
-        values: list[Samples | None] = [None] * len(names)
-        for group in _in_step(slots.fill[places], lengths, slots.next_frame[places] == 0):
-            size = int(slots.fill[places[group[0]]] + lengths[group[0]])
-            most = max(1, WORK // max(1, size))
-            for start in range(0, len(group), most):
-                part = group[start : start + most]
-                arrays = self._advance(places[part], [blocks[index] for index in part.tolist()])
-                for index, array in zip(part.tolist(), arrays, strict=True):
+        rows = slots.every[places[0] : places[0] + 1] if len(names) == 1 else np.array(places, np.intp)
+        first_frames = slots.next_frame[rows].tolist()
+        groups = [None] if len(names) == 1 else _in_step(slots.fill[rows], lengths, slots.next_frame[rows])
+        if len(groups) == 1:
+            values = self._advance_all(rows, blocks, lengths[0])
+        else:
+            values = [None] * len(names)
+            for group in groups:
+                indices = group.tolist()
+                arrays = self._advance_all(rows[group], [blocks[index] for index in indices], lengths[indices[0]])
+                for index, array in zip(indices, arrays, strict=True):
                     values[index] = array
-        return dict(zip(names, starmap(Frames, zip(first_frames, values, strict=True)), strict=True))
+        return dict(zip(names, map(Frames, first_frames, values), strict=True))
 
     def _push_in_pieces(self, names: list[str], blocks: list[Samples], longest: int) -> dict[str, Frames]:
         pieces = [
@@ -275,43 +278,54 @@ class FrontEnd:
             for name in names
         }
 
-    def _advance(self, places: NDArray[np.intp], blocks: list[Samples]) -> Sequence[Samples]:
-        """Push blocks of one length to streams that are in step, and compute what is ready, `[frames, dims]` each."""
-        slots, hop = self._slots, self.spec.hop_length
-        streams, length, fill = len(places), len(blocks[0]), int(slots.fill[places[0]])
-        size = fill + length
-        if streams * size > len(self._work):
-            self._work = np.empty(max(2 * len(self._work), streams * size), np.float32)
-        samples = self._work[: streams * size].reshape(streams, size)
-        samples[:, :fill] = slots.left[places, :fill]
-        if length:
-            samples[:, fill:] = blocks[0] if streams == 1 else np.concatenate(blocks).reshape(streams, length)
-        count = max(0, 1 + (size - self._length) // hop)
+    def _advance_all(self, rows: NDArray[np.intp], blocks: list[Samples], length: int) -> list[Samples]:
+        """Push blocks of one length to streams that are in step; returns what is ready, `[frames, dims]` each."""
+        most = max(1, WORK // (self._length + length))
+        if len(rows) <= most:
+            return list(self._advance(rows, blocks, length))
+        return [
+            frames
+            for start in range(0, len(rows), most)
+            for frames in self._advance(rows[start : start + most], blocks[start : start + most], length)
+        ]
+
+    def _advance(self, rows: NDArray[np.intp], blocks: list[Samples], length: int) -> Samples:
+        """The same for a few of them: `[streams, frames, dims]`."""
+        slots, hop, streams = self._slots, self.spec.hop_length, len(rows)
+        where = _as_slice(rows)
+        fill = int(slots.fill[rows[0]])
+        joined = blocks[0] if streams == 1 else np.concatenate(blocks)
+        if joined.ndim != 1:
+            raise TypeError(f"a block is float32 [samples], not float32 {list(blocks[0].shape)}")
+        samples = np.empty((streams, fill + length), np.float32)
+        samples[:, :fill] = slots.left[where, :fill]
+        samples[:, fill:] = joined.reshape(streams, length)
+        count = max(0, 1 + (fill + length - self._length) // hop)
+        values = self._compute(rows, samples, count) if count else np.empty((streams, 0, self._dims), np.float32)
+        left = fill + length - count * hop
+        slots.left[where, :left] = samples[:, count * hop :]
+        slots.fill[where] = left
+        slots.next_frame[where] += count
+        slots.heard[where] += length
+        return values
+
+    def _compute(self, rows: NDArray[np.intp], samples: Samples, count: int) -> Samples:
+        """The next `count` frames of some streams, `[streams, frames, dims]`."""
+        streams, hop = len(rows), self.spec.hop_length
+        if self.spec.feature == WAVEFORM:
+            return samples[:, :, None].copy()
+        opening = bool(self._slots.next_frame[rows[0]] == 0)
+        if streams * count <= ROWS and len(self._features) == 1:
+            batch = Batch(self._tables, samples, self._before, rows, count, opening)
+            return self._features[0].compute(batch).reshape(streams, count, self._dims)
         values = np.empty((streams, count, self._dims), np.float32)
-        if self._spectra is None:
-            values[..., 0] = samples  # of a waveform every sample is a frame
-        elif count:
-            opening = slots.next_frame[places[0]] == 0
-            for some, begin, end in _batches(streams, count):
-                window = samples[some, begin * hop : (end - 1) * hop + self._length]
-                batch = Batch(
-                    self.spec,
-                    self._spectra,
-                    window,
-                    self._before,
-                    places[some],
-                    end - begin,
-                    bool(opening and not begin),
-                )
-                rows = values[some, begin:end]
-                for feature, columns in zip(self._features, self._columns, strict=True):
-                    rows[..., columns] = feature.compute(batch).reshape(len(batch.slots), batch.count, -1)
-        left = size - count * hop
-        slots.left[places, :left] = samples[:, count * hop :]
-        slots.fill[places] = left
-        slots.next_frame[places] += count
-        slots.heard[places] += length
-        return list(values)
+        for some, begin, end in _batches(streams, count):
+            window = samples[some, begin * hop : (end - 1) * hop + self._length]
+            batch = Batch(self._tables, window, self._before, rows[some], end - begin, opening and not begin)
+            frames = values[some, begin:end]
+            for feature, columns in zip(self._features, self._columns, strict=True):
+                frames[..., columns] = feature.compute(batch).reshape(len(batch.slots), batch.count, -1)
+        return values
 
 
 def compute(spec: FrontEndSpec, samples: Samples) -> Samples:
@@ -357,53 +371,6 @@ def clean(samples: Samples) -> tuple[Samples, int]:
     return (np.where(bad, np.float32(0), samples), count) if count else (samples, 0)
 
 
-class _Slots:
-    """What is kept between the blocks of all streams, one row of each array a stream."""
-
-    def __init__(self, length: int, features: list[Feature]) -> None:
-        self._features = features
-        self.of: dict[str, int] = {}
-        self.opening: dict[str, Samples] = {}
-        self._free: list[int] = []
-        self.left = np.zeros((0, length), np.float32)
-        self.fill = np.zeros(0, np.intp)
-        self.next_frame = np.zeros(0, np.int64)
-        self.heard = np.zeros(0, np.int64)
-        self._grow(1)
-
-    def join(self, name: str, zeros: int) -> int:
-        """A slot for a new stream, with so many zeros before its first sample."""
-        if not self._free:
-            self._grow(2 * len(self.fill))
-        slot = self.of[name] = self._free.pop()
-        self.left[slot, :zeros] = 0
-        self.fill[slot], self.next_frame[slot], self.heard[slot] = zeros, 0, 0
-        for feature in self._features:
-            for key, initial in feature.initial.items():
-                feature.carried[key][slot] = initial
-        return slot
-
-    def leave(self, name: str) -> None:
-        slot = self.of.pop(name, None)
-        self.opening.pop(name, None)
-        if slot is not None:
-            self._free.append(slot)
-
-    def _grow(self, slots: int) -> None:
-        old = len(self.fill)
-        self.left, self.fill = _grown(self.left, slots), _grown(self.fill, slots)
-        self.next_frame, self.heard = _grown(self.next_frame, slots), _grown(self.heard, slots)
-        for feature in self._features:
-            for key, initial in feature.initial.items():
-                pool = feature.carried.get(key, np.empty((0, *np.shape(initial)), np.asarray(initial).dtype))
-                feature.carried[key] = _grown(pool, slots)
-        self._free.extend(reversed(range(old, slots)))
-
-
-def _grown(array: NDArray[Any], slots: int) -> NDArray[Any]:
-    return np.concatenate((array, np.zeros((slots - len(array), *array.shape[1:]), array.dtype)))
-
-
 def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     """The features to compute, and for each output which of them it is and how often it is differentiated."""
     parsed = [parse_delta(name) for name in spec.features]
@@ -411,15 +378,21 @@ def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     return computed, [(computed.index(name), order) for name, order in parsed]
 
 
-def _in_step(fill: NDArray[np.intp], lengths: NDArray[np.intp], opening: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
-    """Indices of the streams that hold as much, get as much and are as far, group by group."""
-    if len(fill) < 2:
-        return [np.arange(len(fill))] if len(fill) else []
-    keys = (fill * (int(lengths.max()) + 1) + lengths) * 2 + opening
-    if (keys == keys[0]).all():
-        return [np.arange(len(keys))]
+def _in_step(fill: NDArray[np.intp], lengths: list[int], next_frame: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """Indices of the streams that hold as much and get as much, group by group; those that begin apart."""
+    keys = (fill * (max(lengths, default=0) + 1) + np.array(lengths, np.intp)) * 2 + (next_frame == 0)
+    if (keys == keys[:1]).all():
+        return [np.arange(len(keys))] if len(keys) else []
     order = np.argsort(keys, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+
+
+def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """The same rows as a slice where they follow each other: numpy takes that faster."""
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first == len(rows) - 1 and (len(rows) == 1 or bool((np.diff(rows) == 1).all())):
+        return slice(first, last + 1)
+    return rows
 
 
 def _batches(streams: int, count: int) -> Iterator[tuple[slice, int, int]]:

@@ -5,26 +5,41 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from . import _kernel
+except ImportError:
+    _kernel = None  # type: ignore[assignment]
+
 Samples = NDArray[np.float32]
 
 
 class Weights:
-    """`rows @ matrix.T` with the same bits for a row wherever it stands, zeros left out.
+    """`rows @ matrix.T` with the same bits for a row wherever it stands.
 
-    BLAS sums in another order for other numbers of rows, on some CPUs even for rows of one call: tried, it cost bits.
+    Only what lies between the first and the last weight of a sum that is not 0 is multiplied. BLAS would do for long
+    batches, but it sums in another order for other numbers of rows, on some CPUs even for rows of one call: tried, it
+    cost bits.
 
     Args:
-        matrix: `[out, values]`, each row with a weight that is not 0.
+        matrix: `[sums, values]`, each row with a weight that is not 0.
     """
 
     def __init__(self, matrix: NDArray[np.floating]) -> None:
         self.matrix = np.ascontiguousarray(matrix, np.float32)
-        outputs, self._places = np.nonzero(self.matrix)
-        self._values = self.matrix[outputs, self._places]
-        self._starts = np.searchsorted(outputs, np.arange(len(matrix)))
+        used = [np.flatnonzero(row)[[0, -1]] for row in self.matrix]
+        self._firsts = np.array([first for first, _ in used], np.int32)
+        self._lengths = np.array([last - first + 1 for first, last in used], np.int32)
+        spans = [slice(first, last + 1) for first, last in used]
+        self._weights = np.concatenate([row[span] for row, span in zip(self.matrix, spans, strict=True)])
+        self._places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        self._starts = np.concatenate(([0], np.cumsum(self._lengths)[:-1]))
 
     def apply(self, rows: Samples) -> Samples:
-        """The sums for each of `rows` `[rows, values]`, float32 `[rows, out]`."""
+        """The sums for each of `rows` `[rows, values]`, float32 `[rows, sums]`."""
+        if _kernel is not None:
+            sums = np.empty((len(rows), len(self.matrix)), np.float32)
+            _kernel.weigh(rows, self._firsts, self._lengths, self._weights, sums)
+            return sums
         weighted = rows[:, self._places]
-        weighted *= self._values
+        weighted *= self._weights
         return np.add.reduceat(weighted, self._starts, axis=1)

@@ -1,0 +1,18 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def spectra(
+    samples: NDArray[Any],
+    first: int,
+    hop: int,
+    count: int,
+    window: NDArray[Any],
+    roots: NDArray[Any],
+    half_roots: NDArray[Any],
+    out: NDArray[Any],
+    /,
+) -> None: ...
+def weigh(
+    rows: NDArray[Any], firsts: NDArray[Any], lengths: NDArray[Any], weights: NDArray[Any], out: NDArray[Any], /
+) -> None: ...
