@@ -89,6 +89,7 @@ class Batch:
         slots: `[streams]`, the streams' places in `Feature.carried`, each once.
         count: frames of each stream, at least 1.
         opening: whether these are the streams' first frames.
+        shared: what features with a state leave for others of their family, by a name of theirs.
     """
 
     def __init__(
