@@ -4,6 +4,8 @@ Loudness is the mean over the bands of a frame in dB, so that a sound counts by 
 by its power alone. What is `RANGE_DB` below the loudest frame in sight counts as silence: that digital zeros give way
 to the hiss of a recording is no event. A step is clear when the `EDGE_S` behind it are `CLEAR_DB` louder than those
 before, and at least half as much as the largest step in sight. (Averaged so, steady noise moves by less than 1 dB.)
+
+A front end without log-mels and other than a waveform tells no loudness: then there are no edges to be found.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ class Loudness:
 
     def __init__(self, spec: FrontEndSpec) -> None:
         self._waveform = spec.feature == "waveform"
+        self._columns = slice(0, 1) if self._waveform else spec.columns.get("log_mel")
         self._cell = max(1, round(spec.sr * CELL_S)) if self._waveform else 1  # frames
         self._edge = max(1, round(EDGE_S * spec.sr / (spec.hop_length * self._cell)))  # cells
         # Whatever the power and the logarithm of the front end, in dB of power.
         self._scale = (1.0 if spec.log == "db" else 10.0 / math.log(10.0)) * 2.0 / spec.power
-        self._rest = np.empty((0, spec.dims), np.float32)  # less than a cell
+        self._rest = np.empty((0, 1), np.float32)  # less than a cell of a waveform
         self._values = np.empty(0)
         self._dropped = 0  # cells before _values[0]
         self._origin = -1  # first frame of all
@@ -43,6 +46,9 @@ class Loudness:
         if first_frame != self.end:
             raise ValueError(f"frame {self.end} is next, not {first_frame}")
         self.end += len(frames)
+        if self._columns is None:
+            return
+        frames = frames[:, self._columns]
         if self._waveform:
             frames = np.concatenate((self._rest, frames))
             whole = len(frames) // self._cell * self._cell
@@ -55,7 +61,7 @@ class Loudness:
     def forget(self, before_frame: int) -> None:
         """Drop what lies more than an edge before a frame."""
         drop = (before_frame - self._origin) // self._cell - self._edge - self._dropped
-        if drop > 0:
+        if drop > 0 and self._columns is not None:
             self._values = self._values[drop:]
             self._dropped += drop
 

@@ -199,6 +199,17 @@ def test_samples_that_are_no_sound_are_counted_and_silent() -> None:
     assert bench.bus.of(FeatureBlock)[0].replaced == 2
 
 
+def test_a_front_end_may_have_several_features() -> None:
+    spec = FrontEndSpec(feature=("log_mel", "log_mel_delta", "mel"))
+    bench, whole = Bench(wanted=Wanted(spec)), noise(9000)
+    for first in range(0, 9000, 700):
+        bench.audio(whole[first : first + 700], first)
+        bench.run()
+    bench.end(9000)
+    bench.run()
+    np.testing.assert_array_equal(bench.frames(), compute(spec, whole.astype(np.float32) / 32768))
+
+
 def test_frames_are_held_until_they_complete_a_window() -> None:
     bench, whole = Bench(wanted=Wanted(SPEC, window_frames=96, hop_frames=24)), noise(48_000)
     for first in range(0, 48_000, 320):

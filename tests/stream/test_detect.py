@@ -60,6 +60,15 @@ def test_an_event_begins_at_its_threshold_and_ends_below_the_release() -> None:
     assert kinds(decide(scores_of(dog))) == [("Start", "dog", 2), ("End", "dog", 5)]
 
 
+def test_without_a_loudness_times_are_those_of_windows() -> None:
+    spec = FrontEndSpec(feature=("mel", "stft_magnitude"))
+    hears = Detector(LABELS, "background", THRESHOLDS, PLAIN, spec, window_frames=WINDOW, hop_frames=HOP, rate=16_000)
+    hears.hear(0, np.ones((HOP * 5 + WINDOW, spec.dims), np.float32))
+    start, end = [*hears.push(0, scores_of([0.0, 0.0, 0.9, 0.0, 0.0])), *hears.flush()]
+    middle = (2 * HOP + WINDOW // 2) * spec.hop_length + spec.n_fft // 2
+    assert (start.onset_sample, end.offset_sample) == (middle, middle + spec.hop_length)
+
+
 def test_each_label_has_its_own_threshold() -> None:
     decisions = decide(scores_of([0.0, 0.55, 0.0], [0.0, 0.55, 0.0]))
     assert {each.label for each in decisions} == {"dog"}

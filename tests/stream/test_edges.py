@@ -126,3 +126,26 @@ def test_every_front_end_hears_the_same_onset(spec: FrontEndSpec) -> None:
     offset = loudness.offset_in(20_000 // spec.hop_length, 31_000 // spec.hop_length, onset)
     assert offset is not None
     assert abs(offset * spec.hop_length + spec.n_fft // 2 - 24_000) < 480
+
+
+def test_of_several_features_the_log_mels_tell_the_loudness() -> None:
+    rng = np.random.default_rng(3)
+    signal = np.concatenate([rng.normal(0, scale, 16_000) for scale in (1e-4, 0.1, 1e-4)]).astype(np.float32)
+    alone, among = FrontEndSpec(), FrontEndSpec(feature=("log_mel_delta", "log_mel", "mel"))
+    found = []
+    for spec in (alone, among):
+        loudness = Loudness(spec)
+        loudness.add(0, compute(spec, signal))
+        found.append((loudness.onset_in(50, 150), loudness.offset_in(150, 250, onset=100)))
+    assert found[0] == found[1]
+    assert None not in found[0]
+
+
+def test_features_that_tell_no_loudness_have_no_edges() -> None:
+    spec = FrontEndSpec(feature=("mel", "stft_magnitude"))
+    loudness = Loudness(spec)
+    loudness.add(7, np.ones((300, spec.dims), np.float32))
+    loudness.forget(200)
+    assert loudness.onset_in(210, 300) is None
+    assert loudness.offset_in(210, 300, onset=100) is None
+    assert loudness.end == 307
