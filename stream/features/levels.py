@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .feature import Batch, Feature
 from .spec import check_range
-from .weighting import HIGHEST_RATE, LOWEST_RATE, Curve, Weighting
+from .weighting import FAST_S, HIGHEST_RATE, LOWEST_RATE, SLOW_S, Curve, Weighting, forgetting
 
 if TYPE_CHECKING:
     from .spec import FrontEndSpec
@@ -28,9 +28,6 @@ Values = NDArray[np.float64]
 
 FLOOR = 1e-12
 """The least mean square: silence is at -120 dB relative to full scale."""
-
-FAST_S, SLOW_S = 0.125, 1.0
-"""Time constants of the exponential time weightings F and S."""
 
 
 class _Level(Feature):
@@ -121,23 +118,6 @@ class _Exponential(_Level):
             adds[:, frame] = now = now * self._new.remains + adds[:, frame]
         kept[batch.slots] = now
         return self._decibels(adds)
-
-
-class Forgetting(NamedTuple):
-    """An exponential time weighting over some samples: `new = remains * old + sum(weights * squares)`."""
-
-    remains: float
-    weights: Values
-
-
-def forgetting(samples: int, time_constant: float) -> Forgetting:
-    """The weighting over so many samples; the time constant is in samples too.
-
-    >>> round(forgetting(125, 125.0).remains, 4), round(float(forgetting(125, 125.0).weights.sum()), 4)
-    (0.3679, 0.6321)
-    """
-    weights = -np.expm1(-1.0 / time_constant) * np.exp(-np.arange(samples)[::-1] / time_constant)
-    return Forgetting(float(np.exp(-samples / time_constant)), np.ascontiguousarray(weights))
 
 
 # ---- the features ----------------------------------------------------------------------------------------------------

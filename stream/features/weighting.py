@@ -1,10 +1,10 @@
-"""Frequency weightings A, C and Z of IEC 61672-1 as digital filters, for many streams, in blocks of any size.
+"""The weightings of IEC 61672-1: A, C and Z over frequency as digital filters, fast and slow over time.
 
 A bilinear transform bends the curve near half the sample rate: sampled at 16 kHz, the A-weighting of 6 kHz is 4 dB too
 low. Here the poles below 1 kHz are placed where the analogue ones are (matched z-transform), and a short FIR filter,
 fitted when the weighting is made, takes the rest: what those poles miss, and the double pole at 12.2 kHz, which at most
 rates lies beyond the band. The gain is within 0.05 dB of the standard's curve from 10 Hz to 0.45 of the sample rate, at
-rates from 8 to 192 kHz; class 1 allows 0.7 dB at 1 kHz and more elsewhere. The phase is of no concern to a level.
+rates from 2.4 to 768 kHz; class 1 allows 0.7 dB at 1 kHz and more elsewhere. The phase is of no concern to a level.
 
 All poles are real, so the filter is a chain of first-order recursions, and these are running sums (`_high_pass`).
 """
@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 Curve = Literal["A", "C", "Z"]
 Values = NDArray[np.float64]
 
-LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
-"""Hz; between these the curve is kept. Others work, as far as there is a band to weigh."""
+LOWEST_RATE, HIGHEST_RATE = 2_400, 768_000
+"""Hz: of what can be weighted by A or C."""
+
+FAST_S, SLOW_S = 0.125, 1.0
+"""Time constants of the time weightings F and S."""
 
 # IEC 61672-1:2013, annex E: the poles in Hz, of which the outer two are double. Zeros are at 0 Hz, as many as the poles
 # without the upper double one.
@@ -35,7 +38,7 @@ _TOGETHER = 16_384  # samples, so that what is made on the way stays in the cach
 
 
 class Weighting:
-    """One weighting at one sample rate. What it keeps of a stream is a row of `size` float64, at first zeros.
+    """One frequency weighting at one sample rate. It keeps `size` float64 of each stream, at first zeros.
 
     >>> weighting = Weighting("A", 48_000)
     >>> state = np.zeros((1, weighting.size))
@@ -89,10 +92,24 @@ class Weighting:
         if not self._taps.size:
             return np.zeros(len(frequencies))
         z = np.exp(-2j * np.pi * np.asarray(frequencies, np.float64) / self.rate)
-        gain = np.polynomial.polynomial.polyval(z, self._taps)
-        for pole in self._poles:
-            gain = gain * _section(z, pole)
-        return np.asarray(20 * np.log10(np.abs(gain)))
+        return _db(_gain(z, self._taps, self._poles))
+
+
+class Forgetting(NamedTuple):
+    """Exponential time weighting over some samples: `new = remains * old + sum(weights * squares)`."""
+
+    remains: float
+    weights: Values
+
+
+def forgetting(samples: int, time_constant: float) -> Forgetting:
+    """The time weighting over so many samples; its time constant in samples too.
+
+    >>> round(forgetting(125, 125.0).remains, 4), round(float(forgetting(125, 125.0).weights.sum()), 4)
+    (0.3679, 0.6321)
+    """
+    weights = -np.expm1(-1.0 / time_constant) * np.exp(-np.arange(samples)[::-1] / time_constant)
+    return Forgetting(float(np.exp(-samples / time_constant)), np.ascontiguousarray(weights))
 
 
 def curve_db(curve: Curve, frequencies: NDArray[np.floating]) -> Values:
@@ -210,8 +227,8 @@ def _design(curve: Curve, rate: int) -> _Design:
     low = [_Pole(float(np.exp(-2 * np.pi * hz / rate)), True) for hz in _LOW_POLES[curve]]
     high = [_Pole(float(np.exp(-2 * np.pi * _F4 / rate)), False)] * 2 if rate >= _POLE_FROM else []
     poles = (*low, *high)
-    # The squared gain of a FIR filter is a polynomial in the cosine of the frequency: it is fitted to the square of what
-    # remains to be done, weighted so that errors count in dB, and its minimum-phase factor gives the taps. From 0.47 of
+    # The squared gain of a FIR filter is a polynomial in the cosine of the frequency: it is fitted to the square of
+    # what remains to be done, weighted so that errors count in dB, and its minimum-phase factor gives the taps. From 0.47 of
     # the sample rate on it may stray.
     angles = np.pi * (np.arange(2048) + 0.5) / 2048
     z = np.exp(-1j * angles)
@@ -223,12 +240,16 @@ def _design(curve: Curve, rate: int) -> _Design:
     weights = np.where(angles < 0.94 * np.pi, 1.0, 0.05) / wanted
     cosines = np.cos(angles[:, None] * np.arange(_TAPS))
     fitted = np.linalg.lstsq(cosines * weights[:, None], wanted * weights, rcond=None)[0]
-    taps = _minimum_phase(fitted)
-    kilohertz = np.exp(-2j * np.pi * 1000.0 / rate)
-    gain = np.polynomial.polynomial.polyval(kilohertz, taps)
+    taps = _minimum_phase(np.asarray(fitted, np.float64))
+    return _Design(taps / np.abs(_gain(np.exp(-2j * np.pi * _KILOHERTZ / rate), taps, poles)), poles)
+
+
+def _gain(z: NDArray[np.complex128], taps: Values, poles: tuple[_Pole, ...]) -> NDArray[np.complex128]:
+    """Of FIR filter and poles together; z is `exp(-i angle)`."""
+    gain = np.polynomial.polynomial.polyval(z, taps).astype(np.complex128)
     for pole in poles:
-        gain = gain * _section(np.array(kilohertz), pole)
-    return _Design(np.asarray(taps / np.abs(gain)), poles)
+        gain = gain * _section(z, pole)
+    return gain
 
 
 def _minimum_phase(cosines: Values) -> Values:
@@ -245,7 +266,7 @@ def _minimum_phase(cosines: Values) -> Values:
     return np.asarray(response[: len(cosines)])
 
 
-_KILOHERTZ = np.array(1000.0)
+_KILOHERTZ = np.array([1000.0])
 
 
 def _analogue(curve: Curve, hz: Values) -> Values:
