@@ -238,7 +238,12 @@ class ZmqPublisher:
             return True
 
     def heard(self, topic: str) -> bool:
-        channel = BY_NAME[topic.partition("/")[0]].channel
+        known = self._subscribed(BY_NAME[topic.partition("/")[0]].channel)
+        name = topic.encode() + b"\0"
+        return name in known or any(name.startswith(prefix) for prefix in known)  # of a thousand streams each is there
+
+    def _subscribed(self, channel: str) -> set[bytes]:
+        """What is subscribed to on a channel now."""
         socket, known = self._socket(channel), self._subscriptions[channel]
         while int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             change = socket.recv(zmq.NOBLOCK)
@@ -246,21 +251,46 @@ class ZmqPublisher:
                 known.add(change[1:])
             elif change[:1] == b"\0":
                 known.discard(change[1:])
-        name = topic.encode() + b"\0"
-        return name in known or any(name.startswith(prefix) for prefix in known)  # of a thousand streams each is there
+        return known
 
     def close(self) -> None:
+        deadline = time.monotonic() + LINGER_S
+        for channel in {BY_NAME[topic.partition("/")[0]].channel for topic in self._sequence}:
+            self._settle(channel, deadline)
         for socket in self._sockets.values():
-            socket.close()
+            socket.close(linger=max(0, round(1000 * (deadline - time.monotonic()))))
         self._sockets.clear()
         self._context.term()
+
+    def _settle(self, channel: str, deadline: float) -> None:
+        """Waits until the broker has passed on what was sent: a probe that is sent behind it comes back.
+
+        What a broker that is held back has not read yet is lost when the link ends: libzmq drops it.
+        """
+        probe = make_probe(os.urandom(8))
+        socket, known = self._socket(channel), self._subscriptions[channel]
+        if not self._subscribed(channel):
+            return  # nobody listens, or there is no broker
+        with self._bus.open(self._context, zmq.SUB, channel) as echo:
+            echo.setsockopt(zmq.LINGER, 0)
+            echo.setsockopt(zmq.SUBSCRIBE, probe)
+            self._bus.connect(echo, channel, "latest")
+            sent = False
+            while time.monotonic() < deadline and self._subscribed(channel) and not echo.poll(0 if not sent else 20):
+                if not sent and probe not in known:
+                    socket.poll(20)
+                elif not sent:
+                    try:
+                        socket.send(probe)  # waits for at most SNDTIMEO
+                        sent = True
+                    except zmq.Again:
+                        pass
 
     def _socket(self, channel: str) -> zmq.Socket[bytes]:
         if channel not in self._sockets:
             socket = self._bus.open(self._context, zmq.XPUB, channel)
             socket.setsockopt(zmq.XPUB_NODROP, 1)
             socket.setsockopt(zmq.SNDTIMEO, 100)
-            socket.setsockopt(zmq.LINGER, round(LINGER_S * 1000))
             # Without a broker there are no subscriptions then, so that `heard` tells, and nothing is queued for a
             # broker that would come back without its subscribers.
             socket.setsockopt(zmq.IMMEDIATE, 1)
