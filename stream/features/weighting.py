@@ -34,6 +34,7 @@ _LOW_POLES: dict[str, tuple[float, ...]] = {"A": (_F1, _F1, _F2, _F3), "C": (_F1
 _TAPS = 8  # of the FIR filter
 _POLE_FROM = 64_000  # Hz; from this rate on the poles at 12.2 kHz are poles here too, and lighten the FIR filter's task
 _GROWTH = 600.0  # e to this is what weights within a piece may grow to
+_LONGEST = 8_192  # samples of a piece
 _TOGETHER = 16_384  # samples, so that what is made on the way stays in the cache
 
 
@@ -118,9 +119,12 @@ def curve_db(curve: Curve, frequencies: NDArray[np.floating]) -> Values:
     >>> curve_db("A", np.array([100.0, 1000.0, 10000.0])).round(1)
     array([-19.1,   0. ,  -2.5])
     """
-    return np.asarray(
-        20 * np.log10(_analogue(curve, np.asarray(frequencies, np.float64)) / _analogue(curve, _KILOHERTZ))
-    )
+    return _db(_analogue(curve, np.asarray(frequencies, np.float64)) / _analogue(curve, _KILOHERTZ))
+
+
+def _db(gain: NDArray[np.complex128] | Values) -> Values:
+    db: Values = 20 * np.log10(np.abs(gain))
+    return db
 
 
 # ---- recursions ------------------------------------------------------------------------------------------------------
@@ -150,8 +154,9 @@ def _recursion(x: Values, pole: _Pole, state: Values, step: int) -> Values:
         grid = np.zeros((streams, steps, padded))
         grid[:, :, :step] = x.reshape(streams, steps, step)
     grid = grid.reshape(streams, steps * pieces, length)
-    grow, decay = _powers(pole.at, length)
-    sums = grid * grow
+    grow, decay = _powers(pole.at)
+    decay = decay[: length + 1]
+    sums = grid * grow[:length]
     np.cumsum(sums, axis=2, out=sums)
     if steps * pieces == 1:
         first = state[:, None]
@@ -200,15 +205,18 @@ def _follow(sums: Values, decay: Values, last: int, pieces: int, state: Values) 
 
 def _cut(step: int, pole: float) -> tuple[int, int]:
     """The length and number of the pieces of a step; the last one may be shorter."""
-    longest = max(1, int(_GROWTH / -np.log(pole)))
-    pieces = -(-step // longest)
+    pieces = -(-step // _longest(pole))
     return -(-step // pieces), pieces
 
 
-@lru_cache(maxsize=256)
-def _powers(pole: float, length: int) -> tuple[Values, Values]:
-    """`(1 - p) * p**-(k + 1)` for k < length, and `p**n` for n <= length."""
-    decay = pole ** np.arange(length + 1, dtype=np.float64)
+def _longest(pole: float) -> int:
+    return min(_LONGEST, max(1, int(_GROWTH / -np.log(pole))))
+
+
+@lru_cache(maxsize=128)
+def _powers(pole: float) -> tuple[Values, Values]:
+    """`(1 - p) * p**-(k + 1)` for every k of the longest piece, and `p**n` to behind it."""
+    decay = pole ** np.arange(_longest(pole) + 1, dtype=np.float64)
     return (1 - pole) / decay[1:], decay
 
 
@@ -228,8 +236,8 @@ def _design(curve: Curve, rate: int) -> _Design:
     high = [_Pole(float(np.exp(-2 * np.pi * _F4 / rate)), False)] * 2 if rate >= _POLE_FROM else []
     poles = (*low, *high)
     # The squared gain of a FIR filter is a polynomial in the cosine of the frequency: it is fitted to the square of
-    # what remains to be done, weighted so that errors count in dB, and its minimum-phase factor gives the taps. From 0.47 of
-    # the sample rate on it may stray.
+    # what remains to be done, weighted so that errors count in dB, and its minimum-phase factor gives the taps. From
+    # 0.47 of the sample rate on it may stray.
     angles = np.pi * (np.arange(2048) + 0.5) / 2048
     z = np.exp(-1j * angles)
     reached = np.ones_like(angles)
