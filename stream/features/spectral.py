@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import EarwitnessError
 from .feature import Batch, Feature, bin_frequencies
 from .spec import check_amin, check_range
+from .sums import products, sums, weighted
 
 if TYPE_CHECKING:
     from .spec import FrontEndSpec
@@ -85,7 +86,7 @@ class SpectralBandwidth(_Weighted):
             np.abs(distance, out=distance)
             if order != 1.0:
                 np.power(distance, np.float32(order), out=distance)
-        moments = _ratio(_products(distance, _weights(batch)), batch.once(_totals))
+        moments = _ratio(products(distance, _weights(batch)), batch.once(_totals))
         if order == 2.0:
             moments = np.sqrt(moments)
         elif order != 1.0:
@@ -112,24 +113,27 @@ class SpectralRolloff(_Weighted):
     def __init__(self, spec: FrontEndSpec) -> None:
         super().__init__(spec)
         self._frequencies = bin_frequencies(spec)
-        self._width = max(1, round(len(self._frequencies) ** 0.5))
-        self._starts = np.arange(0, len(self._frequencies), self._width)
+        self._width = round(len(self._frequencies) ** 0.5)
 
     def compute(self, batch: Batch) -> Samples:
-        # Sums of about sqrt(K) bins first, then bin by bin in the one where the threshold is passed: cumulative sums
-        # of all bins take five times as long, and round more.
-        weights, rows = _weights(batch), np.arange(batch.rows)
-        upto = np.cumsum(np.add.reduceat(weights, self._starts, axis=1), axis=1)
+        # Sums of about sqrt(K) bins first, then bin by bin in the part where the threshold is passed: cumulative sums
+        # over all bins take twice as long, and round more.
+        weights, width, bins = _weights(batch), self._width, len(self._frequencies)
+        whole = bins // width * width
+        upto = np.empty((batch.rows, bins // width + 1), np.float32)
+        np.einsum("ijk->ij", weights[:, :whole].reshape(batch.rows, -1, width), out=upto[:, :-1], optimize=False)
+        upto[:, -1] = sums(weights[:, whole:])
+        np.cumsum(upto, axis=1, out=upto)
         thresholds = np.float32(self.spec.roll_percent) * upto[:, -1]
         part = (upto >= thresholds[:, None]).argmax(axis=1)
-        first = self._starts[part]
-        last = np.minimum(first + self._width, weights.shape[1]) - 1
-        bins = np.minimum(first[:, None] + np.arange(self._width), last[:, None])
-        within = weights[rows[:, None], bins]
+        rows = np.arange(batch.rows)
+        first = part * width
+        # Behind the spectrum's end, in the last part, stand other rows' bins: they are never the answer.
+        within = weights.ravel().take((rows * bins + first)[:, None] + np.arange(width), mode="clip")
         within[:, 0] += np.where(part, upto[rows, part - 1], np.float32(0))
         passed = np.cumsum(within, axis=1) >= thresholds[:, None]
         passed[:, -1] = True  # the part's sum is rounded otherwise than its bins' one after another
-        return self._frequencies[bins[rows, passed.argmax(axis=1)]][:, None]
+        return self._frequencies[np.minimum(first + passed.argmax(axis=1), bins - 1)][:, None]
 
 
 class SpectralFlatness(_Descriptor):
@@ -145,11 +149,12 @@ class SpectralFlatness(_Descriptor):
         check_amin(spec)
 
     def compute(self, batch: Batch) -> Samples:
-        amin = np.float32(self.spec.amin)
-        bins = batch.power.shape[1]
-        logs: Samples = np.add.reduce(np.maximum(batch.once(_log_power), np.log(amin)), axis=1)
-        sums: Samples = np.add.reduce(np.maximum(batch.power, amin), axis=1)
-        flatness = np.exp(logs.astype(np.float64) / bins) / (sums.astype(np.float64) / bins)
+        amin, powers, logs = np.float32(self.spec.amin), batch.power, batch.once(_log_power)
+        bins = powers.shape[1]
+        if powers.min() < amin:
+            below = powers < amin
+            powers, logs = np.where(below, amin, powers), np.where(below, np.log(amin), logs)
+        flatness = np.exp(sums(logs).astype(np.float64) / bins) / (sums(powers).astype(np.float64) / bins)
         return np.minimum(flatness, 1.0).astype(np.float32)[:, None]
 
 
@@ -178,7 +183,7 @@ class SpectralFlux(_Descriptor):
             np.subtract(magnitude[:, 0], before[batch.slots], out=change[:, 0])
         before[batch.slots] = magnitude[:, -1]
         change = change.reshape(-1, bins)
-        return (np.sqrt(_products(change, change)) / np.float32(bins))[:, None]
+        return (np.sqrt(products(change, change)) / np.float32(bins))[:, None]
 
 
 class SpectralEntropy(_Weighted):
@@ -192,7 +197,7 @@ class SpectralEntropy(_Weighted):
 
     def compute(self, batch: Batch) -> Samples:
         weights, totals = _weights(batch), batch.once(_totals)
-        logs = _products(weights, batch.once(_log_power)) * np.float32(self.spec.descriptor_power / 2)
+        logs = products(weights, batch.once(_log_power)) * np.float32(self.spec.descriptor_power / 2)
         entropy = np.log(np.maximum(totals, TINY)) - _ratio(logs, totals)
         entropy *= np.float32(1 / np.log(weights.shape[1]))
         entropy[totals < TINY] = 0
@@ -235,25 +240,17 @@ def _weights(batch: Batch) -> Samples:
 
 def _totals(batch: Batch) -> Samples:
     """The sum of S[k], `[rows]`."""
-    sums: Samples = np.add.reduce(_weights(batch), axis=1)
-    return sums
+    return sums(_weights(batch))
 
 
 def _centroids(batch: Batch) -> Samples:
-    moments: Samples = np.einsum("ij,j->i", _weights(batch), bin_frequencies(batch.spec), optimize=False)
-    return _ratio(moments, batch.once(_totals))
+    return _ratio(weighted(_weights(batch), bin_frequencies(batch.spec)), batch.once(_totals))
 
 
 def _log_power(batch: Batch) -> Samples:
     """ln |X[k]|^2, finite, `[rows, bins]`."""
-    logs = np.maximum(batch.power, TINY)
-    return np.log(logs, out=logs)
-
-
-def _products(a: Samples, b: Samples) -> Samples:
-    """Row by row the sum of a[k] b[k], without BLAS, which may round otherwise in another place (see Weights)."""
-    sums: Samples = np.einsum("ij,ij->i", a, b, optimize=False)
-    return sums
+    powers = batch.power
+    return np.log(powers if powers.min() >= TINY else np.maximum(powers, TINY))
 
 
 def _ratio(values: Samples, totals: Samples) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,7 +110,7 @@ def _frequencies(spec: FrontEndSpec) -> NDArray[np.float64]:
 
 
 def _ranges(edges: list[float]) -> tuple[str, ...]:
-    return tuple(f"{low:.0f}-{high:.0f} Hz" for low, high in zip(edges, edges[1:], strict=False))
+    return tuple(f"{low:.0f}-{high:.0f} Hz" for low, high in pairwise(edges))
 
 
 def _bounds(spec: FrontEndSpec, edges: list[float]) -> list[int]:
@@ -140,7 +141,7 @@ def _check_edges(spec: FrontEndSpec) -> None:
         if not math.isfinite(edge):
             raise EarwitnessError(f"front end: band_edges has {edge}; valid: frequencies from 0 to {spec.sr / 2:g} Hz")
         check_range("band_edges", edge, 0, spec.sr / 2, "half the sample rate")
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         if low >= high:
             raise EarwitnessError(f"front end: band_edges has {high:g} behind {low:g}; they must ascend")
     empty = _empty_band(spec, list(edges))
@@ -153,7 +154,7 @@ def _check_edges(spec: FrontEndSpec) -> None:
 
 def _enough(spec: FrontEndSpec, edges: tuple[float, ...]) -> int:
     """The power of two whose bins are as close as the narrowest band is wide."""
-    narrowest = min(high - low for low, high in zip(edges, edges[1:], strict=False))
+    narrowest = min(high - low for low, high in pairwise(edges))
     return 1 << math.ceil(math.log2(spec.sr / narrowest))
 
 
@@ -168,7 +169,7 @@ def _contrast_bins(spec: FrontEndSpec, bands: int) -> list[tuple[int, int, int]]
     on to the end.
     """
     frequencies, edges, bins = _frequencies(spec), _contrast_edges(spec, bands), []
-    for band, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for band, (low, high) in enumerate(pairwise(edges)):
         begin = int(np.searchsorted(frequencies, low, side="left"))
         end = int(np.searchsorted(frequencies, high, side="right"))
         if begin >= end:
