@@ -63,7 +63,6 @@ class Cwt(Feature):
         self.after = max(0, filters.end - (spec.frame_length - middle))
         # A long wavelet hides the whole frame, a short one lies within it.
         self._start = self.before + middle + filters.first
-        self._work = np.empty((0, filters.length))
 
     @classmethod
     def check(cls, spec: FrontEndSpec) -> None:
@@ -79,15 +78,15 @@ class Cwt(Feature):
 
     def compute(self, batch: Batch) -> Samples:
         around = batch.around(self.before, self.after)[:, :, self._start : self._start + self._filters.length]
-        rows = self._filters.rows
-        if len(self._work) < min(rows, batch.rows):
-            self._work = np.empty((rows, self._filters.length))
-        parts = self._filters.apply(around, self._work)
+        parts = self._filters.apply(around)
         if self.spec.wavelet == "mexican_hat":
             return parts.astype(np.float32)
         parts *= parts
         squares = parts[:, 0::2] + parts[:, 1::2]
         return np.sqrt(squares, out=squares).astype(np.float32)
+
+
+_ROWS = 128
 
 
 def wavelet_coefficients(spec: FrontEndSpec, samples: Samples) -> NDArray[np.complex64]:
@@ -110,7 +109,7 @@ def wavelet_coefficients(spec: FrontEndSpec, samples: Samples) -> NDArray[np.com
     around = np.lib.stride_tricks.as_strided(
         first, (1, count, filters.length), (0, step * spec.hop_length, step), writeable=False
     )
-    parts = filters.apply(around, np.empty((filters.rows, filters.length)))
+    parts = np.concatenate([filters.apply(around[:, begin : begin + _ROWS]) for begin in range(0, max(count, 1), _ROWS)])
     complete = parts if spec.wavelet == "mexican_hat" else parts.view(np.complex128)
     return complete.astype(np.complex64)
 
@@ -137,7 +136,7 @@ def latency_samples(spec: FrontEndSpec) -> NDArray[np.intp]:
 
     A frame is out when the slowest has them (`FrontEndSpec.latency_samples` counts from the frame's beginning on).
     """
-    return np.array([kernel.end - 1 for kernel in _kernels(spec)], np.intp)
+    return np.array([kernel.last for kernel in _kernels(spec)], np.intp)
 
 
 class _Wavelet(NamedTuple):
@@ -172,10 +171,18 @@ NEGLIGIBLE = 1e-10
 
 
 class _Kernel(NamedTuple):
-    """One scale's filter: the coefficient at sample t is `sum(taps * x[t + first : t + end])`."""
+    """One scale's filter: the coefficient at sample t is `sum(taps * x[t + first : t + end]) + rest * x[t + last]`.
+
+    Attributes:
+        first, taps: see above.
+        last, rest: one tap by itself, far behind the others. The Morlet wavelet's integral is not 0 but 4e-7; as its
+            table ends, all of that comes back at once.
+    """
 
     first: int
     taps: NDArray[np.complex128]
+    last: int
+    rest: complex
 
     @property
     def end(self) -> int:
@@ -190,14 +197,18 @@ def _kernel(wavelet: _Wavelet, scale: float) -> _Kernel:
     read = summed[places[places < len(summed)]]
     # Convolution with the reversed table is correlation with the table itself.
     taps = math.sqrt(scale) * np.diff(read, prepend=0.0, append=0.0).astype(np.complex128)
-    first = -((len(read) + 1) // 2)
-    weight = np.cumsum(np.abs(taps))
+    first, last = -((len(read) + 1) // 2), len(read) // 2
+    weight = np.cumsum(np.abs(taps[:-1]))
     begin = int(np.searchsorted(weight, NEGLIGIBLE * weight[-1]))
     end = int(np.searchsorted(weight, (1.0 - NEGLIGIBLE) * weight[-1])) + 1
     kept = taps[begin:end].copy()
     kept[0] += taps[:begin].sum()
-    kept[-1] += taps[end:].sum()
-    return _Kernel(first + begin, kept)
+    kept[-1] += taps[end:-1].sum()
+    rest = complex(taps[-1])
+    if abs(rest) < NEGLIGIBLE * weight[-1]:
+        kept[-1] += rest
+        last, rest = first + end - 1, 0j
+    return _Kernel(first + begin, kept, last, rest)
 
 
 def _kernels(spec: FrontEndSpec) -> list[_Kernel]:
@@ -205,72 +216,87 @@ def _kernels(spec: FrontEndSpec) -> list[_Kernel]:
 
 
 class _Filters:
-    """All filters of a spec, `[samples, outputs]`, cut into pieces that hold few zeros.
+    """All filters of a spec, cut into rings around the frame's middle that hold few zeros.
 
     Attributes:
         first, end: the samples of all filters, from the frame's middle on.
         length: how many these are.
-        rows: frames to take at a time.
     """
 
     def __init__(self, kernels: list[_Kernel], parts: int) -> None:
         self.first = min(kernel.first for kernel in kernels)
-        self.end = max(kernel.end for kernel in kernels)
+        self.end = max(max(kernel.end, kernel.last + 1) for kernel in kernels)
         self.length = self.end - self.first
-        self.rows = max(1, min(_ROWS, _WORK // self.length))
-        self.outputs = parts * len(kernels)
-        matrix = np.zeros((self.length, self.outputs))
-        for place, (first, taps) in enumerate(kernels):
-            under = matrix[first - self.first : first - self.first + len(taps)]
-            under[:, parts * place : parts * (place + 1)] = taps.view(np.float64).reshape(-1, 2)[:, :parts]
-        # From the middle, where all filters are, outwards to where only the longest are: each piece is some samples
-        # and the first so many outputs.
-        self._pieces: list[tuple[int, int, int, NDArray[np.float64]]] = []
-        inner_first = inner_end = (kernels[-1].first + kernels[-1].end) // 2
+        self._outputs = parts * len(kernels)
+        matrix = np.zeros((self.length, self._outputs))
+        rest = np.zeros_like(matrix)
+        for place, kernel in enumerate(kernels):
+            columns = slice(parts * place, parts * (place + 1))
+            under = matrix[kernel.first - self.first : kernel.end - self.first]
+            under[:, columns] = kernel.taps.view(np.float64).reshape(-1, 2)[:, :parts]
+            rest[kernel.last - self.first, columns] = (kernel.rest.real, kernel.rest.imag)[:parts]
+        # From the middle, where all filters are, outwards to where only the longest are, on both sides.
+        self._rings: list[_Ring] = []
+        inner = range(-self.first, -self.first)
         for place in range(len(kernels), 0, -_TOGETHER):
             group = kernels[max(0, place - _TOGETHER) : place]
-            first = min(inner_first, min(kernel.first for kernel in group))
-            end = max(inner_end, max(kernel.end for kernel in group))
-            sides = [(first, end)] if place == len(kernels) else [(first, inner_first), (inner_end, end)]
-            for low, high in sides:
-                for start in range(low, high, _DEEP):
-                    a, b = start - self.first, min(high, start + _DEEP) - self.first
-                    self._pieces.append((a, b, parts * place, np.ascontiguousarray(matrix[a:b, : parts * place])))
-            inner_first, inner_end = first, end
+            low = min(inner.start, *(kernel.first - self.first for kernel in group))
+            high = max(inner.stop, *(kernel.end - self.first for kernel in group))
+            samples = np.r_[low : inner.start, inner.stop : high]
+            for start in range(0, len(samples), _DEEP):
+                some = samples[start : start + _DEEP]
+                self._rings.append(_Ring(_runs(some), matrix[some, : parts * place]))
+            inner = range(low, high)
+        alone = np.flatnonzero(rest.any(axis=1))
+        if len(alone):
+            self._rings.append(_Ring(_runs(alone), rest[alone]))
+        self._deepest = max(len(ring.weights) for ring in self._rings)
 
-    def apply(self, around: Samples, work: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, around: Samples) -> NDArray[np.float64]:
         """The outputs of `around` `[streams, frames, length]`, `[streams * frames, outputs]`.
 
         Args:
             around: samples from `first` to `end` around each frame's middle.
-            work: `[rows, length]`, to be written over.
         """
         streams, count, _ = around.shape
-        results = np.empty((streams * count, self.outputs))
-        every = np.arange(streams * count)
-        for start in range(0, streams * count, self.rows):
-            some = every[start : start + self.rows]
-            rows, result = work[: len(some)], results[start : start + self.rows]
-            rows[:] = around[some // count, some % count]
-            for place, (first, end, outputs, weights) in enumerate(self._pieces):
-                if place:
-                    result[:, :outputs] += rows[:, first:end] @ weights
-                else:
-                    np.matmul(rows[:, first:end], weights, out=result)
+        rows = streams * count
+        results = np.empty((rows, self._outputs))
+        samples, product = np.empty(rows * self._deepest), np.empty(rows * self._outputs)
+        for place, (runs, weights) in enumerate(self._rings):
+            depth, outputs = weights.shape
+            ring = samples[: rows * depth].reshape(streams, count, depth)
+            at = 0
+            for begin, end in runs:
+                ring[..., at : (at := at + end - begin)] = around[..., begin:end]
+            sums = product[: rows * outputs].reshape(rows, outputs) if place else results
+            np.matmul(ring.reshape(rows, depth), weights, out=sums)
+            if place:
+                results[:, :outputs] += sums
         return results
 
 
-_ROWS = 32
-"""Frames of one product: their samples stay in the cache."""
+class _Ring(NamedTuple):
+    """Some samples around the frame's middle and the filters there.
 
-_WORK = 1 << 20
-"""Samples of one product's frames at most."""
+    Attributes:
+        runs: `[begin, end)` of the samples.
+        weights: of the longest filters, `[samples, outputs]`.
+    """
+
+    runs: list[tuple[int, int]]
+    weights: NDArray[np.float64]
+
+
+def _runs(places: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """`[begin, end)` of each run of consecutive numbers."""
+    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)]
+
 
 _TOGETHER = 8
 """Scales that are taken for equally long: fewer products, more zeros in them."""
 
 _DEEP = 512
-"""Samples of one product at most: OpenBLAS is faster on small matrices."""
+"""Samples of one product at most: they stay in the cache, and OpenBLAS is faster on small matrices."""
 
 
 @lru_cache(maxsize=8)
