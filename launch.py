@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -197,19 +198,136 @@ def evaluate(
     print(msgspec.json.encode(judgement).decode() if json else evaluation.report(judgement))
 
 
+_Features = Annotated[list[str] | None, typer.Option("--feature", help="By name, as --list tells them. Repeatable.")]
+_Rate = Annotated[int | None, typer.Option(help="Resample to this many Hz; without it the file's own rate.")]
+_Channel = Annotated[int | None, typer.Option(help="Only this channel, 1 is the first; without it their mean.")]
+_NFft = Annotated[int | None, typer.Option(help="Samples of the FFT; without it the power of two above 32 ms.")]
+_Win = Annotated[int | None, typer.Option(help="Samples under the window; without it --n-fft.")]
+_Hop = Annotated[int | None, typer.Option(help="Samples from frame to frame; without it a quarter of the window.")]
+_Window = Annotated[str | None, typer.Option(help="hann, hamming, blackman, boxcar or povey.")]
+_Center = Annotated[bool | None, typer.Option("--center/--no-center", help="Frames around their time, as librosa.")]
+_Power = Annotated[float | None, typer.Option(help="Of the magnitudes under the mel filters: 2, or 1.")]
+_NMels = Annotated[int | None, typer.Option(help="Mel bands; without it 64, or as many as fit.")]
+_FMin = Annotated[float | None, typer.Option(help="Where the mel bands begin, Hz; without it 0.")]
+_FMax = Annotated[float | None, typer.Option(help="Where they end, Hz; without it half of the rate.")]
+_Htk = Annotated[bool | None, typer.Option("--htk/--slaney", help="The mel scale.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE: any other option of the front end. Repeatable.")
+]
+
+
+@app.command()
+def features(
+    file: Annotated[list[str] | None, typer.Argument(help="WAV, FLAC, OGG or MP3; `demo` is the demo scene.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="A name in .npz, .csv or .parquet; {} in it stands for the FILE's name. "
+                     "FOLDER/ is short for FOLDER/{}.npz."),
+    ] = None,
+    feature: _Features = None,
+    list_: Annotated[bool, typer.Option("--list", help="What there is, with unit and meaning, and leave.")] = False,
+    rate: _Rate = None,
+    channel: _Channel = None,
+    n_fft: _NFft = None,
+    win_length: _Win = None,
+    hop_length: _Hop = None,
+    window: _Window = None,
+    center: _Center = None,
+    power: _Power = None,
+    n_mels: _NMels = None,
+    fmin: _FMin = None,
+    fmax: _FMax = None,
+    htk: _Htk = None,
+    set_: _Set = None,
+) -> None:  # fmt: skip
+    """Features of recordings as numbers, frame by frame: the same that a live run computes."""
+    from .stream.errors import EarwitnessError
+    from .stream.feature_files import outputs, write_features
+    from .stream.feature_options import feature_lines, parse_settings, spec_for
+    from .stream.sources.recording import Recording
+
+    if list_:
+        _print_while_read(feature_lines())
+        return
+    if not file or not feature or out is None:
+        missing = "FILE" if not file else "--feature NAME (--list tells them)" if not feature else "-o OUT.npz"
+        raise EarwitnessError(f"features: {missing} is missing, as in: features dog.wav -o dog.npz --feature log_mel")
+    options = parse_settings(set_ or ()) | _given(
+        n_fft=n_fft, win_length=win_length, hop_length=hop_length, window=window, center=center, power=power,
+        n_mels=n_mels, fmin=fmin, fmax=fmax, htk=htk,
+    )  # fmt: skip
+    for name, path in zip(file, outputs(file, out), strict=True):
+        with Recording(name, rate, channel) as recording:
+            spec = spec_for(recording.rate, feature, options)
+            with _progress(recording.name) as progress:
+                written = write_features(recording, spec, path, progress)
+            _note_on(recording)
+            if not written.frames:
+                _log(f"{name}: too short for a frame of {spec.frame_length} samples at {spec.sr} Hz: {path} has none")
+
+
+@app.command()
+def plot(
+    file: Annotated[str, typer.Argument(help="WAV, FLAC, OGG or MP3; `demo` is the demo scene.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture, a name in .png.")],
+    feature: Annotated[
+        list[str] | None,
+        typer.Option("--feature", help="Rows, from the top: waveform, spectrum, descriptors, level, or a feature "
+                     "as `earwitness features --list` tells them. Repeatable. Without it the usual ones."),
+    ] = None,
+    rate: _Rate = None,
+    channel: _Channel = None,
+    n_fft: _NFft = None,
+    win_length: _Win = None,
+    hop_length: _Hop = None,
+    window: _Window = None,
+    center: _Center = None,
+    power: _Power = None,
+    n_mels: _NMels = None,
+    fmin: _FMin = None,
+    fmax: _FMax = None,
+    htk: _Htk = None,
+    set_: _Set = None,
+) -> None:  # fmt: skip
+    """A picture of a recording: waveform, spectra, descriptors and level over time. Needs matplotlib."""
+    from .stream.feature_options import parse_settings
+    from .stream.plot import write_plot
+    from .stream.sources.recording import Recording
+
+    options = parse_settings(set_ or ()) | _given(
+        n_fft=n_fft, win_length=win_length, hop_length=hop_length, window=window, center=center, power=power,
+        n_mels=n_mels, fmin=fmin, fmax=fmax, htk=htk,
+    )  # fmt: skip
+    with Recording(file, rate, channel) as recording:
+        with _progress(recording.name) as progress:
+            write_plot(recording, out, feature or (), options, progress)
+        _note_on(recording)
+
+
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="A look: two minutes instead of ten.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A look: four minutes instead of a quarter of an hour.")] = False,
     minutes: Annotated[float, typer.Option(help="Watch memory for so long, too.")] = 0.0,
     page: Annotated[Path | None, typer.Option(help="A Markdown page to write the tables into.")] = None,
+    only: Annotated[str | None, typer.Option(help="program or front-end: this part alone.")] = None,
 ) -> None:
-    """Delay by stage, speed, streams at once, memory and CPU, on this machine."""
-    from .stream.bench import bench as measure
-    from .stream.bench import write_page
+    """Delay by stage, speed, streams at once, memory and CPU, and the front end beside others, on this machine."""
+    from .stream import bench as measure
+    from .stream.errors import EarwitnessError, nearest
 
-    lines = measure(print, quick, minutes)
-    if page is not None:
-        write_page(page, lines)
+    parts = ("program", "front-end")
+    if only is not None and only not in parts:
+        raise EarwitnessError(f"bench: unknown part {only!r}; {nearest(only, parts)}")
+    if only != "front-end":
+        lines = measure.bench(print, quick, minutes)
+        if page is not None:
+            measure.write_page(page, lines)
+    if only != "program":
+        from .models.bench_frontend import bench_front_end
+
+        lines = bench_front_end(print, quick)
+        if page is not None:
+            measure.write_page(page, lines, measure.FRONT_END)
 
 
 def main() -> None:
@@ -244,6 +362,38 @@ def _needing(name: str) -> Any:
         return import_module(f"{__package__}.models.{name}")
     except ModuleNotFoundError as error:
         raise EarwitnessError(f"{name} needs {error.name}: pip install 'earwitness[train]'") from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[float], None] | None]:
+    """A line on a terminal that tells how far it is, and goes when it is done; None where nobody would see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    told = -1
+
+    def tell(share: float) -> None:
+        nonlocal told
+        if int(100 * share) != told:
+            told = int(100 * share)
+            print(f"\r{what}: {told} %", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _note_on(recording: Any) -> None:
+    """What is to be known of a recording that was read, on standard error."""
+    if recording.warning:
+        _log(recording.warning)
+    if recording.replaced:
+        _log(f"{recording.name}: {recording.replaced} samples are no sound (NaN, Inf): they count as silence")
 
 
 def _open_what_is_closed() -> None:

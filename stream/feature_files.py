@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .durable import part_of
 from .errors import EarwitnessError, nearest
-from .feature_options import frame_times
+from .feature_options import COMPLEX, frame_times
 from .features.catalog import find_feature
 from .features.delta import parse_delta
 from .features.frontend import FrontEnd
@@ -28,7 +28,6 @@ Array = NDArray[Any]
 Samples = NDArray[np.float32]
 Progress = Callable[[float], None]  # the share that is done, 0..1
 
-COMPLEX = ("stft",)  # their values are real and imaginary parts in turn
 _ROW_GROUP = 1 << 20  # values that a group of rows of a Parquet file holds at least
 _NAME = "{}"
 

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from .errors import EarwitnessError, nearest
 from .features.catalog import FEATURES, find_feature
+from .features.delta import parse_delta
 from .features.spec import WAVEFORM, FrontEndSpec
+
+COMPLEX = ("stft",)
+"""Features whose values are real and imaginary parts in turn."""
 
 SHORTEST_S = 0.032  # of an FFT
 N_MELS = 64
@@ -97,7 +101,7 @@ def feature_lines() -> list[str]:
     width = max(map(len, FEATURES))
     unit_width = max(len(unit_of(name)) for name in FEATURES)
     return [
-        f"{name:<{width}}  {unit_of(name):<{unit_width}}  {' '.join((kind.__doc__ or '').strip().split(chr(10))[0].split())}"
+        f"{name:<{width}}  {unit_of(name):<{unit_width}}  {(kind.__doc__ or '').strip().partition(chr(10))[0]}"
         for name, kind in FEATURES.items()
     ]
 
@@ -108,8 +112,6 @@ def unit_of(name: str) -> str:
     >>> unit_of("stft_db"), unit_of("log_mel_delta")
     ('dB', 'dB per frame')
     """
-    from .features.delta import parse_delta
-
     bare, order = parse_delta(name)
     unit = UNITS.get(bare, "")
     return unit + ("", " per frame", " per frame²")[order] if unit else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from .sources.recording import Recording
 
 DPI = 120
 _WIDTH = 11.0  # inches, as all that follows
-_LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.75, 0.55, 0.5
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.85, 1.75, 0.7, 0.5
 _GAP = 0.42  # between rows: the title of the next
 _GAP_WITH_AXIS = 0.8  # and below a row with an axis of its own, above it too
 
@@ -99,14 +100,14 @@ def draw(data: PlotData) -> Any:
 
     heights = [HEIGHTS.get(row, HEIGHTS[""]) for row in data.rows]
     over_time = [row != "spectrum" for row in data.rows]
-    gaps = [_GAP if here and above else _GAP_WITH_AXIS for above, here in zip(over_time, over_time[1:], strict=False)]
-    height = _TOP + sum(heights) + sum(gaps) + _GAP - 0.1 + _BOTTOM
+    gaps = [_GAP if here and above else _GAP_WITH_AXIS for above, here in itertools.pairwise(over_time)]
+    height = _TOP + sum(heights) + sum(gaps) + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     figure.text(
         _LEFT / _WIDTH, 1 - 0.16 / height, _headline(data), va="top", fontsize=11, color="#111111", parse_math=False
     )
-    top = height - _TOP - _GAP + 0.1
+    top = height - _TOP
     last_of_time = max((n for n, over in enumerate(over_time) if over), default=-1)
     for number, (row, row_height) in enumerate(zip(data.rows, heights, strict=True)):
         bottom = (top - row_height) / height
@@ -137,9 +138,10 @@ def _settle_style() -> None:
     """The same picture for everybody, whatever their own matplotlibrc says."""
     import matplotlib
 
+    settings: Any = matplotlib.rcParams
     keep = {"backend", "backend_fallback", "interactive"}
-    matplotlib.rcParams.update({name: value for name, value in matplotlib.rcParamsDefault.items() if name not in keep})
-    matplotlib.rcParams.update(STYLE)
+    settings.update({name: value for name, value in matplotlib.rcParamsDefault.items() if name not in keep})
+    settings.update(STYLE)
 
 
 def _headline(data: PlotData) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import EarwitnessError, nearest
-from .feature_options import spec_for
+from .feature_options import COMPLEX, spec_for
 from .features.catalog import FEATURES, find_feature
 from .features.delta import parse_delta
 from .features.frontend import FrontEnd
@@ -27,7 +27,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "stft_db": ("stft_db",),
     "log_mel": ("log_mel",),
     "cwt": ("cwt",),
-    "descriptors": ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff"),
+    "descriptors": ("spectral_centroid", "spectral_bandwidth", "spectral_rolloff", "rms"),
     "level": ("laf", "las", "laeq"),
     "spectrum": ("stft_power",),
 }
@@ -59,7 +59,7 @@ class Columns:
     def times(self) -> NDArray[np.float64]:
         """The columns' middles."""
         count = max(map(len, self.values.values()), default=0)
-        return self.start_s + self.step_s * (np.arange(count) + 0.5)
+        return np.asarray(self.start_s + self.step_s * (np.arange(count) + 0.5), np.float64)
 
     @property
     def end_s(self) -> float:
@@ -175,8 +175,9 @@ def _resolved(rows: Sequence[str]) -> tuple[str, ...]:
         name = SHOWN_AS.get(row, row)
         if name not in ROWS and parse_delta(name)[0] not in FEATURES:
             raise EarwitnessError(f"unknown row {row!r}; {nearest(row, [*ROWS, *FEATURES, *SHOWN_AS])}")
-        if (parse_delta(name)[0] in SHOWN_AS and name != row) or (parse_delta(name)[0] == WAVEFORM and name != WAVEFORM):
-            raise EarwitnessError(f"{row} cannot be drawn; take {SHOWN_AS.get(parse_delta(row)[0], WAVEFORM)}")
+        bare, order = parse_delta(name)
+        if order and bare in (*COMPLEX, WAVEFORM):
+            raise EarwitnessError(f"{row} cannot be drawn; take {SHOWN_AS.get(bare, bare)}")
         chosen.append(name)
     return tuple(dict.fromkeys(chosen))
 
@@ -193,9 +194,10 @@ def _specs(
     if "hop_length" not in options:  # short sounds are looked at closely
         hop = min(spec.hop_length, max(1, recording.samples // COLUMNS))
         spec = spec_for(recording.rate, main, {**options, "hop_length": hop})
-    hop = min(spec.hop_length, max(1, recording.samples // (4 * COLUMNS), spec.n_fft // 16))
-    seen = {"voices_per_octave": 12, "cwt_fmin": min(40.0, recording.rate / 16), "cwt_fmax": min(0.4 * recording.rate, 16e3)}
-    return spec, spec_for(recording.rate, ["cwt"], seen | {**options, "hop_length": hop, "n_fft": spec.n_fft})
+    hop = min(spec.hop_length, max(1, recording.samples // (4 * COLUMNS), spec.n_fft // 8))
+    rate = recording.rate
+    seen = {"voices_per_octave": 12, "cwt_fmin": min(40.0, rate / 16), "cwt_fmax": min(0.4 * rate, 16e3)}
+    return spec, spec_for(rate, ["cwt"], seen | {**options, "hop_length": hop, "n_fft": spec.n_fft})
 
 
 def _pools(spec: FrontEndSpec, samples: int) -> dict[str, _Pool]:

@@ -23,6 +23,9 @@ HEIGHTS = {"waveform": 1.45, "stft_db": 2.0, "log_mel": 1.7, "cwt": 1.8, "descri
 RANGE_DB = 80.0
 """What is quieter than the loudest by more is drawn as silence."""
 
+HEARD_DB = 60.0
+"""Descriptors are drawn where the frame's RMS is above the loudest less this."""
+
 _COLOURS = "magma"
 _SIGNED = "RdBu_r"
 _BLUE, _ORANGE, _RED, _GREY = "#3b6ea8", "#d1751f", "#b3262e", "#9db4cf"
@@ -91,6 +94,12 @@ def _descriptors(axes: Any, data: PlotData) -> None:
     centroid = _values(data.frames, "spectral_centroid")
     bandwidth = _values(data.frames, "spectral_bandwidth")
     rolloff = _values(data.frames, "spectral_rolloff")
+    rms = _values(data.frames, "rms")
+    if rms is not None:  # of silence they are those of its noise, or nothing
+        heard = rms > float(rms.max()) * 10 ** (-HEARD_DB / 20)
+        centroid, bandwidth, rolloff = (
+            None if values is None else np.where(heard, values, np.nan) for values in (centroid, bandwidth, rolloff)
+        )
     if centroid is not None and bandwidth is not None:
         low, high = np.maximum(centroid - bandwidth, 0), centroid + bandwidth
         axes.fill_between(times, low, high, color=_GREY, alpha=0.6, linewidth=0, label="± bandwidth")
@@ -100,24 +109,26 @@ def _descriptors(axes: Any, data: PlotData) -> None:
         axes.plot(times, rolloff, color=_ORANGE, label=f"roll-off {100 * data.spec.roll_percent:g} %")
     axes.set_ylim(0, data.spec.sr / 2)
     axes.set_ylabel("frequency / Hz")
-    axes.set_title("Spectral descriptors")
+    axes.set_title(f"Spectral descriptors, where the RMS is within {HEARD_DB:g} dB of its greatest")
     _settle(axes)
 
 
 def _level(axes: Any, data: PlotData) -> None:
     shown = []
-    for name, label, colour, width in (("laf", "fast", _BLUE, 1.1), ("las", "slow", _ORANGE, 1.1)):
+    # They are levels at the frame's end, not at its middle.
+    times = data.frames.times + (data.spec.frame_length - data.spec.frame_length // 2) / data.spec.sr
+    for name, label, colour in (("laf", "fast", _BLUE), ("las", "slow", _ORANGE)):
         values = _values(data.frames, name)
         if values is not None:
             shown.append(values)
-            axes.plot(data.frames.times, values, color=colour, linewidth=width, label=f"{label}, max {_db(values.max())}")
+            axes.plot(times, values, color=colour, label=f"{label}, max {_db(values.max())}")
     energy = _values(data.frames, "laeq")
     if energy is not None:
         whole = float(10 * np.log10(np.mean(10 ** (energy.astype(np.float64) / 10))))
         axes.axhline(whole, color=_RED, linewidth=0.9, linestyle="--", label=f"LAeq {_db(whole)}")
     if shown:
         top = float(5 * np.ceil((max(float(values.max()) for values in shown) + 1) / 5))
-        low = max(min(float(values.min()) for values in shown), top - RANGE_DB)
+        low = max(min(float(values.min()) for values in shown), top - 2 * RANGE_DB)
         axes.set_ylim(float(5 * np.floor((low - 1) / 5)), top)
     axes.set_ylabel("dB(A) SPL" if data.spec.calibration_db else "dB(A) re\nfull scale")
     axes.set_title("Sound level, A-weighted")
@@ -193,7 +204,9 @@ def _colour_range(values: Numbers, unit: str) -> tuple[float, float, str, str]:
     if unit.startswith("dB") and "per frame" not in unit:
         top = float(5 * np.ceil(high / 5))
         floor = top - RANGE_DB
-        return (floor, top, _COLOURS, "min") if low < floor else (float(5 * np.floor(low / 5)), top, _COLOURS, "neither")
+        if low < floor:
+            return floor, top, _COLOURS, "min"
+        return float(5 * np.floor(low / 5)), max(top, float(5 * np.floor(low / 5)) + 5), _COLOURS, "neither"
     if low < 0 < high:
         # Few extreme values would leave all others pale.
         reach = float(np.quantile(np.abs(values), 0.99)) or high
@@ -206,7 +219,7 @@ def _image_title(data: PlotData, row: str) -> str:
     milliseconds = 1000 * spec.win_length / spec.sr
     match row:
         case "stft_db":
-            return f"Short-time Fourier transform, {spec.window} window of {milliseconds:.3g} ms"
+            return f"Short-time Fourier transform, {spec.window.capitalize()} window of {milliseconds:.3g} ms"
         case "log_mel":
             return f"Mel spectrogram, {spec.n_mels} bands"
         case "cwt":
@@ -289,6 +302,6 @@ def _frequency_ticks(axis: Any, low: float, high: float) -> None:
 
 def _settle(axes: Any) -> None:
     axes.grid(True)
-    handles, labels = axes.get_legend_handles_labels()
+    handles, _ = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.005, 1.04), borderaxespad=0.0, handlelength=1.4)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1.04), borderaxespad=0.0, handlelength=1.4)
