@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from ..stream.features.delta import parse_delta
 from ..stream.features.spec import FrontEndSpec
 from .frontend_batch import Tables, TensorBatch
+from .frontend_deltas import deltas
 from .frontend_features import TensorFeature, tensor_feature
 
 __all__ = ["FrontEndSpec", "TorchFrontEnd"]
@@ -42,6 +43,11 @@ class TorchFrontEnd(nn.Module):
         spec: the front end.
         device: where the tables lie and the frames are computed.
 
+    Attributes:
+        before, after: samples beside each frame that its features look at.
+        computed_dims: values per frame that are computed, each once, before any deltas.
+        parts: for each feature of the spec its columns among these, and the order of its delta.
+
     Raises:
         EarwitnessError: where a feature of the spec is not to be had on tensors.
 
@@ -56,10 +62,13 @@ class TorchFrontEnd(nn.Module):
         self.spec = spec
         parsed = [parse_delta(name) for name in spec.features]
         names = list(dict.fromkeys(name for name, _ in parsed))
-        self.parts = [(names.index(name), order) for name, order in parsed]
         self.features = nn.ModuleList(tensor_feature(name, spec) for name in names)
-        self.before = max(feature.before for feature in self._features())
-        self.after = max(feature.after for feature in self._features())
+        ends = np.cumsum([feature.dims for feature in self.ordered()]).tolist()
+        columns = [slice(end - feature.dims, end) for end, feature in zip(ends, self.ordered(), strict=True)]
+        self.computed_dims = ends[-1]
+        self.parts = [(columns[names.index(name)], order) for name, order in parsed]
+        self.before = max(feature.before for feature in self.ordered())
+        self.after = max(feature.after for feature in self.ordered())
         self.tables = Tables(spec)
         self.to(device)
 
@@ -72,10 +81,14 @@ class TorchFrontEnd(nn.Module):
             return waveforms.new_zeros(len(waveforms), count, self.spec.dims)
         opening = torch.ones(len(waveforms), dtype=torch.bool, device=waveforms.device)
         batch = self.batch(self._padded(waveforms), count, opening)
-        values = [
-            feature(batch, feature.fresh(len(waveforms), waveforms.device))[0] for feature in self._features()
-        ]
-        return torch.cat([values[place] for place, _ in self.parts], -1)
+        values = [feature(batch, feature.fresh(len(waveforms), waveforms.device))[0] for feature in self.ordered()]
+        return self.outputs(torch.cat(values, -1))
+
+    def outputs(self, values: Tensor) -> Tensor:
+        """The spec's features in its order, deltas included, of whole segments of `[batch, frames, computed_dims]`."""
+        width = self.spec.delta_width
+        parts = [deltas(values[..., part], width, order) if order else values[..., part] for part, order in self.parts]
+        return torch.cat(parts, -1)
 
     def batch(self, samples: Tensor, count: int, opening: Tensor) -> TensorBatch:
         """What the features are computed of: `samples` from `self.before` samples before the first frame on."""
@@ -90,5 +103,6 @@ class TorchFrontEnd(nn.Module):
             lead = 0
         return pad(waveforms, (self.before + lead, lead + self.after))
 
-    def _features(self) -> list[TensorFeature]:
+    def ordered(self) -> list[TensorFeature]:
+        """The features to compute, each once."""
         return [feature for feature in self.features if isinstance(feature, TensorFeature)]

@@ -7,15 +7,15 @@ come from the feature there, so that each rule has one place; the arithmetic is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..stream.errors import EarwitnessError, nearest
-from ..stream.features import chroma, cwt, mfcc, pcen, time_domain
+from ..stream.errors import EarwitnessError
+from ..stream.features import chroma, cwt, mfcc, pcen, spectral_bands, time_domain
 from ..stream.features.catalog import find_feature
-from ..stream.features.feature import bin_frequencies
 from ..stream.features.spec import FrontEndSpec
 from ..stream.features.time_domain import TINY
 from ..stream.level import CLIPPED
@@ -29,13 +29,14 @@ class TensorFeature(nn.Module):
 
     Attributes:
         before, after: samples beside the frame that it looks at.
+        dims: values per frame.
         initial: what is carried for each stream, by name, as it is before the first frame.
     """
 
     def __init__(self, name: str, spec: FrontEndSpec) -> None:
         super().__init__()
         ours = find_feature(name)(spec)
-        self.spec, self.before, self.after = spec, ours.before, ours.after
+        self.spec, self.before, self.after, self.dims = spec, ours.before, ours.after, ours.dims(spec)
         self.initial = {key: np.asarray(value, np.float32) for key, value in ours.initial.items()}
 
     def fresh(self, streams: int, device: torch.device) -> State:
@@ -63,8 +64,10 @@ def tensor_feature(name: str, spec: FrontEndSpec) -> TensorFeature:
         return CLASSES[name](name, spec)
     if name in FUNCTIONS:
         return _Plain(name, spec)
-    supported = (*FUNCTIONS, *CLASSES)
-    raise EarwitnessError(f"front end on tensors: no {name!r} there, only in numpy; {nearest(name, supported)}")
+    raise EarwitnessError(
+        f"front end on tensors: no {name}, whose filter goes from sample to sample: numpy alone has it; on tensors: "
+        + ", ".join((*FUNCTIONS, *CLASSES))
+    )
 
 
 class _Plain(TensorFeature):
@@ -168,6 +171,21 @@ def _entropy(batch: TensorBatch) -> Tensor:
 
 def _dominant(batch: TensorBatch) -> Tensor:
     return batch.tables.frequencies[batch.power.argmax(-1, keepdim=True)]
+
+
+def _band_energy(batch: TensorBatch) -> Tensor:
+    bounds = spectral_bands._bounds(batch.spec, spectral_bands.band_edges(batch.spec))
+    bands = [batch.power[..., begin:end].sum(-1) for begin, end in pairwise(bounds)]
+    return torch.stack(bands, -1)
+
+
+def _contrast(batch: TensorBatch) -> Tensor:
+    spec, contrasts = batch.spec, []
+    for begin, end, few in spectral_bands._contrast_bins(spec, spec.contrast_bands):
+        ordered = batch.magnitude[..., begin:end].sort(-1).values
+        peak, valley = ordered[..., -few:].mean(-1), ordered[..., :few].mean(-1)
+        contrasts.append(decibels(peak, spec.amin) - decibels(valley, spec.amin))
+    return torch.stack(contrasts, -1)
 
 
 def _share(sums: Tensor, batch: TensorBatch) -> Tensor:
@@ -279,6 +297,8 @@ FUNCTIONS: dict[str, Callable[[TensorBatch], Tensor]] = {
     "spectral_flatness": _flatness,
     "spectral_entropy": _entropy,
     "dominant_frequency": _dominant,
+    "spectral_contrast": _contrast,
+    "band_energy": _band_energy,
     "mel": lambda batch: batch.mel,
     "log_mel": lambda batch: batch.log_mel,
 }
