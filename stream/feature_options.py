@@ -106,27 +106,32 @@ def feature_lines() -> list[str]:
     ]
 
 
-def unit_of(name: str) -> str:
-    """The unit of a feature's values, "" where they are bare numbers.
+def unit_of(name: str, log: str = "db") -> str:
+    """The unit of a feature's values, "" of bare numbers and shares; `log` is the spec's.
 
-    >>> unit_of("stft_db"), unit_of("log_mel_delta")
-    ('dB', 'dB per frame')
+    >>> unit_of("spectral_centroid"), unit_of("log_mel_delta"), unit_of("log_mel", log="ln")
+    ('Hz', 'dB per frame', 'ln')
     """
     bare, order = parse_delta(name)
-    unit = UNITS.get(bare, "")
+    unit = UNITS[bare]
+    if bare in ("log_mel", "mfcc") and log != "db":
+        unit = log
     return unit + ("", " per frame", " per frame²")[order] if unit else ""
 
 
-_FULL_SCALE = "of full scale"
+_AMPLITUDE, _POWER = "full scale", "full scale²"
 UNITS: dict[str, str] = {
-    "waveform": _FULL_SCALE,
-    "stft": _FULL_SCALE,
-    "stft_magnitude": _FULL_SCALE,
-    "stft_power": "power",
-    "stft_db": "dB",
-    "mel": "power",
-    "log_mel": "dB",
+    **dict.fromkeys(("waveform", "amplitude_envelope", "peak", "rms", "dc_offset"), _AMPLITUDE),
+    **dict.fromkeys(("crest_factor", "zero_crossing_rate", "clipping"), ""),
+    **dict.fromkeys(("laeq", "lceq", "lzeq", "laf", "las", "lcf", "lcs", "lzf", "lzs"), "dB"),
+    **dict.fromkeys(("spectral_centroid", "spectral_bandwidth", "spectral_rolloff", "dominant_frequency"), "Hz"),
+    **dict.fromkeys(("spectral_flatness", "spectral_flux", "spectral_entropy"), ""),
+    **dict.fromkeys(("spectral_contrast", "stft_db", "log_mel", "mfcc"), "dB"),
+    **dict.fromkeys(("stft", "stft_magnitude", "cwt"), _AMPLITUDE),
+    **dict.fromkeys(("band_energy", "stft_power", "mel"), _POWER),
+    **dict.fromkeys(("pcen", "chroma"), ""),
 }
+"""Of every feature. What is summed under a window is larger by the window's sum: see the features' own pages."""
 
 
 def _power_of_two(samples: float) -> int:

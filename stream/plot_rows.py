@@ -146,7 +146,7 @@ def _line(axes: Any, data: PlotData, row: str) -> None:
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     axes.set_ylim(0.0 if 0 <= low <= 0.3 * high else low - room, high + room)
-    axes.set_ylabel(unit_of(row) or "value")
+    axes.set_ylabel(unit_of(row, data.spec.log) or "value")
     axes.set_title(_spelt(row))
     _settle(axes)
 
@@ -195,7 +195,7 @@ def _scaled(data: PlotData, row: str, values: Numbers) -> tuple[Numbers, str]:
         # A sine of amplitude 1 gives sqrt(s) / 2 at its scale s.
         whole = np.sqrt(spec.sr / frequencies(data.wavelets)) / (2 if data.wavelets.wavelet == "morlet" else 1)
         return _decibels(np.square(values / whole)), "dB re full-scale sine"
-    return values, unit_of(row) or "value"
+    return values, unit_of(row, data.spec.log) or "value"
 
 
 def _colour_range(values: Numbers, unit: str) -> tuple[float, float, str, str]:
