@@ -137,11 +137,10 @@ class TorchStreams:
         most = int(counts.max()) if len(counts) else 0
         if not most:
             return first, counts, blocks.new_zeros(len(places), 0, self._front_end.computed_dims)
-        # Each slot from its own first sample on. Where one has fewer frames than another, the rest is not used.
-        ours = torch.arange((most - 1) * spec.hop_length + length) + (kept - fill)[:, None]
-        samples = joined.gather(1, ours.clamp(max=joined.shape[1] - 1).to(self.device, non_blocking=True))
+        samples = self._aligned(joined, kept - fill, (most - 1) * spec.hop_length + length)
         batch = self._front_end.batch(samples, most, (first == 0).to(self.device, non_blocking=True))
-        values, XX
+        values, ends = [], counts.to(self.device, non_blocking=True)
+        rows = torch.arange(len(places), device=self.device)
         for feature, carried in zip(self._front_end.ordered(), self._carried, strict=True):
             value, histories = feature(batch, {name: state[there] for name, state in carried.items()})
             for name, history in histories.items():
@@ -149,6 +148,13 @@ class TorchStreams:
             values.append(value)
         unused = torch.arange(most, device=self.device) >= ends[:, None]
         return first, counts, torch.cat(values, -1).masked_fill(unused[..., None], 0.0)
+
+    def _aligned(self, joined: Tensor, starts: Tensor, length: int) -> Tensor:
+        """So many samples of each slot from its own first one on; beyond the end, where frames are not used, any."""
+        if bool((starts == starts[0]).all()):  # in step, as streams of one clock are: nothing to copy
+            return joined[:, int(starts[0]) :]
+        places = torch.arange(length, device=self.device) + starts.to(self.device, non_blocking=True)[:, None]
+        return joined.gather(1, places.clamp(max=joined.shape[1] - 1))
 
     def _differentiated(self, places: Tensor, first: Tensor, counts: Tensor, values: Tensor) -> TensorFrames:
         """The frames whose neighbours are there: `width // 2` frames late, the first ones with the one that follows."""
