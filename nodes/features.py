@@ -19,12 +19,25 @@ from ..stream.bus import Publisher
 from ..stream.clock import span_ns
 from ..stream.features.frontend import Frames, FrontEnd, FrontEndSpec, clean
 from ..stream.ledger import Hole, Ledger
-from ..stream.messages import FULL_SCALE, AudioBlock, AudioOpened, Ended, FeatureBlock, Gap, LedgerRow, topic_of
+from ..stream.messages import (
+    FULL_SCALE,
+    AudioBlock,
+    AudioOpened,
+    Ended,
+    FeatureBlock,
+    Gap,
+    LedgerRow,
+    Spectrum,
+    topic_of,
+)
 from ..stream.resample import Resampler
 from ..stream.shares import Share
+from ..stream.spectrum import FLOOR_DB, STEP_DB, Bands, SpectrumMeter
 from ..stream.wire import Envelope
 from .node import Job, Node, run_node
 
+SPECTRUM_S = 0.09  # a screen is shown a spectrum every tenth of a second, however fast a file is read
+LOOK_S = 0.5
 BATCH_SAMPLES = 1 << 20  # source samples that are taken together at most, which bounds the memory of a batch
 
 
@@ -42,6 +55,9 @@ class FeaturesNode(Node):
             key = one.spec.hash
             self._front_ends.setdefault(key, FrontEnd(one.spec))
             self._windows.setdefault(key, []).append(one)
+        shown = (key for key, one in self._front_ends.items() if "log_mel" in one.spec.features)
+        self._shown = next(shown, "")  # the front end whose log-mels screens are shown
+        self._bands = Bands(self._front_ends[self._shown].spec) if self._shown else None
         self._ledger = Ledger("features", job.ledger)
         self._streams: dict[str, _Stream] = {}
         self._batch: list[tuple[_Stream, AudioBlock, NDArray[np.float32]]] = []
@@ -109,9 +125,34 @@ class FeaturesNode(Node):
                 lane = stream.lanes[key]
                 known = frames.first_frame
                 lane.hold(frames)
+                if key == self._shown and stream.spectrum is not None:
+                    self._show(stream, stream.spectrum, frames)
                 if any(one.completes(known, lane.next_frame) for one in self._windows[key]):
                     self._publish(key, stream)
         self.delay("features", time.perf_counter() - began)
+
+    def _show(self, stream: _Stream, shown: _Shown, frames: Frames) -> None:
+        """Publishes the stream's spectrum a few times a second, while somebody listens."""
+        assert stream.last is not None
+        assert self._bands is not None
+        now = time.monotonic()
+        if now >= shown.look_at:
+            topic = topic_of("spectrum", stream.last.stream)
+            heard, shown.look_at = self.publisher.heard(topic), now + LOOK_S
+            if heard and not shown.heard:
+                shown.begin(stream.last.end_sample)
+            shown.heard = heard
+        if not shown.heard or not shown.meter.add(frames.values) or now < shown.due_at:
+            return
+        shown.due_at = now + SPECTRUM_S
+        last = stream.last
+        message = Spectrum(
+            stream=last.stream, epoch=last.epoch, first_sample=min(shown.first_sample, last.end_sample),
+            end_sample=last.end_sample, rate=last.rate, floor_db=FLOOR_DB, step_db=STEP_DB,
+            bands_hz=self._bands.bands_hz,
+        )  # fmt: skip
+        self.publisher.send(topic_of("spectrum", last.stream), message, shown.meter.read().tobytes())
+        shown.begin(last.end_sample)
 
     def _publish(self, key: str, stream: _Stream) -> None:
         """Publishes the frames that a lane holds, with the audio that they account for."""
@@ -207,7 +248,8 @@ class FeaturesNode(Node):
             key: _Lane(Resampler(rate, front_end.spec.sr), segment_sample)
             for key, front_end in self._front_ends.items()
         }
-        return _Stream(epoch, rate, segment_sample, lanes)
+        shown = _Shown(SpectrumMeter(self._bands), segment_sample) if self._bands else None
+        return _Stream(epoch, rate, segment_sample, lanes, shown)
 
     def _drop(self, name: str) -> None:
         self._streams.pop(name, None)
@@ -251,11 +293,27 @@ class _Lane:
 
 
 @dataclass
+class _Shown:
+    """What of one stream's spectrum waits to be shown."""
+
+    meter: SpectrumMeter
+    first_sample: int
+    heard: bool = False
+    look_at: float = 0.0  # when to look again whether anybody listens
+    due_at: float = 0.0
+
+    def begin(self, sample: int) -> None:
+        self.meter.forget()
+        self.first_sample = sample
+
+
+@dataclass
 class _Stream:
     epoch: int
     rate: int
     segment_sample: int
     lanes: dict[str, _Lane]  # by front end
+    spectrum: _Shown | None = None
     last: AudioBlock | None = None  # the newest of the segment
 
 

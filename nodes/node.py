@@ -97,6 +97,10 @@ class Node:
         """The lossless and the latest topics, as prefixes."""
         return self.lossless, self.latest
 
+    def followed(self) -> frozenset[str]:
+        """Latest topics that are wanted now, beside those of `subscriptions` and on one of their channels."""
+        return frozenset()
+
     def handle(self, envelopes: list[Envelope]) -> None:
         """Takes all that arrived since the last call."""
 
@@ -202,6 +206,8 @@ def _live(node_kind: type[Node], job: Job, control: Control) -> None:
         idle = True
         for index, subscriber in enumerate(subscribers):
             subscriber.hold(node.held)
+            if isinstance(subscriber, Latest):
+                subscriber.follow(node.followed())
             if envelopes := subscriber.receive(wait if index == 0 else 0.0, node.at_most):
                 node.handle(envelopes)
                 idle = False

@@ -64,6 +64,9 @@ class Subscriber(Protocol):
     def hold(self, channels: Collection[str]) -> None:
         """Leaves what comes on these channels unread, so that it holds the flow back, until the next call."""
 
+    def follow(self, topics: Collection[str]) -> None:
+        """Subscribes to these too, on channels that it has, in place of those of the last call."""
+
     def close(self) -> None:
         """Lets go; what was not received is dropped."""
 
@@ -94,6 +97,11 @@ class SequenceWatch:
         self._next[key] = envelope.seq + 1
         if len(self._next) > 10_000:
             self._next.pop(next(iter(self._next)))
+
+    def forget(self, topic: str) -> None:
+        """Takes what comes next on a topic for the first."""
+        for key in [key for key in self._next if key[0] == topic]:
+            del self._next[key]
 
 
 def endpoint(address: str, channel: str, side: str) -> str:
@@ -314,6 +322,7 @@ class ZmqSubscriber:
         self._early: list[Envelope] = []  # came while synchronising
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._held: frozenset[str] = frozenset()
+        self._followed: frozenset[str] = frozenset()
         self._poller = zmq.Poller()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         for prefix in topics:
@@ -375,6 +384,15 @@ class ZmqSubscriber:
             elif channel in self._held and channel not in channels:
                 self._poller.register(socket, zmq.POLLIN)
         self._held = frozenset(channels)
+
+    def follow(self, topics: Collection[str]) -> None:
+        if self._followed == topics:
+            return
+        for topic in self._followed ^ frozenset(topics):
+            change = zmq.UNSUBSCRIBE if topic in self._followed else zmq.SUBSCRIBE
+            self._sockets[BY_NAME[topic.partition("/")[0]].channel].setsockopt(change, subscription(topic))
+            self._watch.forget(topic)  # what is sent meanwhile is not missed
+        self._followed = frozenset(topics)
 
     def close(self) -> None:
         for socket in self._sockets.values():

@@ -168,7 +168,7 @@ class ClipSaved(Message, tag="clip"):
     rate: int
 
 
-# ---- level/STREAM, alarm/NODE, health/NODE ---------------------------------------------------------------------------
+# ---- level/STREAM, spectrum/STREAM, alarm/NODE, health/NODE ----------------------------------------------------------
 
 
 class Level(Message, tag="level"):
@@ -182,6 +182,23 @@ class Level(Message, tag="level"):
     rms_db: float
     peak_db: float
     clipped: int  # samples at full scale
+
+
+class Spectrum(Message, tag="spectrum"):
+    """The levels of a few bands over about a tenth of a second, for a screen. Payload uint8 `[bands]`.
+
+    A value v is `floor_db + v * step_db`, in dB relative to a sine at full scale in that band. Sent only while somebody
+    listens, where a model's front end has log-mels.
+    """
+
+    stream: str
+    epoch: int
+    first_sample: int
+    end_sample: int
+    rate: int  # Hz, of the source
+    floor_db: float
+    step_db: float
+    bands_hz: tuple[tuple[int, int], ...]  # where each band begins and ends, the lowest first
 
 
 class Alarm(Message, tag="alarm"):
@@ -252,6 +269,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("clip", "STREAM", (ClipSaved,), "status", "recorder", ("monitor",), "lossless", "none", 64 << 10),
     Topic("alarm", "NODE", (Alarm,), "status", "any node", ("monitor",), "lossless", "none", 64 << 10),
     Topic("level", "STREAM", (Level,), "status", "capture", ("monitor",), "latest", "none", 64 << 10),
+    Topic("spectrum", "STREAM", (Spectrum,), "status", "features", ("monitor",), "latest", "uint8 [bands]", 64 << 10),
     Topic("health", "NODE", (Health,), "status", "any node", ("monitor",), "latest", "none", 1 << 20),
 )  # fmt: skip
 

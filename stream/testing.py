@@ -93,13 +93,14 @@ class MemorySubscriber:
         self._bus, self._prefixes, self.delivery = bus, prefixes, delivery
         self.frames: deque[bytes] = deque()
         self._held: frozenset[str] = frozenset()
+        self._followed: tuple[str, ...] = ()
         self.malformed = 0
         self.ignores: Callable[[str], bool] | None = None
         self._watch = SequenceWatch()
         self.missed = self._watch.missed
 
     def wants(self, frame: bytes) -> bool:
-        return any(frame.startswith(subscription(prefix)) for prefix in self._prefixes)
+        return any(frame.startswith(subscription(prefix)) for prefix in self._prefixes + self._followed)
 
     def receive(self, timeout_s: float = 0.0, at_most: int = 256) -> list[Envelope]:
         ready: list[Envelope] = []
@@ -123,6 +124,9 @@ class MemorySubscriber:
 
     def hold(self, channels: Collection[str]) -> None:
         self._held = frozenset(channels)
+
+    def follow(self, topics: Collection[str]) -> None:
+        self._followed = tuple(topics)
 
     def close(self) -> None:
         self.frames.clear()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .messages import BY_NAME, AudioBlock, FeatureBlock, Message, ScoreBlock, Topic
+from .messages import BY_NAME, AudioBlock, FeatureBlock, Message, ScoreBlock, Spectrum, Topic
 
 MAX_TOPIC_BYTES = 256
 MAX_HEADER_BYTES = 1 << 20
@@ -95,6 +95,8 @@ def payload_bytes(message: Message) -> int:
         return message.frames * message.dims * 4
     if isinstance(message, ScoreBlock):
         return len(message.spans) * message.classes * 4
+    if isinstance(message, Spectrum):
+        return len(message.bands_hz)
     return 0
 
 

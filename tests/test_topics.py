@@ -45,7 +45,7 @@ def test_a_node_publishes_only_what_the_table_gives_it(path: Path) -> None:
 
 def _listens(node: ast.AST) -> bool:
     """What a node subscribes to, and what it hands to itself as if it had heard it, it does not publish."""
-    subscribes = isinstance(node, ast.FunctionDef) and node.name == "subscriptions"
+    subscribes = isinstance(node, ast.FunctionDef) and node.name in ("subscriptions", "followed")
     return subscribes or (isinstance(node, ast.Call) and ast.unparse(node.func) == "Envelope")
 
 

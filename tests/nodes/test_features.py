@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from earwitness.nodes import features
 from earwitness.nodes.features import FeaturesNode, Wanted, mix_down
 from earwitness.nodes.node import Job
 from earwitness.stream.config import Config
 from earwitness.stream.features.frontend import FrontEndSpec, compute
-from earwitness.stream.messages import AudioBlock, Ended, FeatureBlock, Gap, LedgerRow
+from earwitness.stream.messages import AudioBlock, Ended, FeatureBlock, Gap, LedgerRow, Spectrum
 from earwitness.stream.resample import resample
 from earwitness.stream.testing import MemoryBus
 
@@ -256,3 +260,43 @@ def test_a_worker_that_was_restarted_goes_on_with_its_own_share() -> None:
     names = ("a", "b", "c")
     before, after = Bench(part="2/2", streams=names), Bench(part="2/2", streams=names)
     assert before.node.subscriptions() == after.node.subscriptions() == (("audio/b",), ())
+
+
+class TestSpectrum:
+    def test_a_screen_that_listens_is_shown_the_levels_a_few_times_a_second(self, monkeypatch: Any) -> None:
+        now = [0.0]
+        monkeypatch.setattr(features.time, "monotonic", lambda: now[0])
+        bench, whole = Bench(), noise(16_000)
+        for first in range(0, 16_000, 320):
+            bench.audio(whole[first : first + 320], first)
+            bench.run()
+            now[0] += 0.02
+        shown = bench.bus.of(Spectrum)
+        assert 8 <= len(shown) <= 10
+        for earlier, later in itertools.pairwise(shown):
+            assert later.first_sample == earlier.end_sample
+        payloads = [envelope.payload for envelope in bench.bus.sent if isinstance(envelope.message, Spectrum)]
+        assert all(len(payload) == len(shown[0].bands_hz) for payload in payloads)
+        assert all(min(payload) > 0 for payload in payloads)
+
+    def test_a_file_that_is_read_fast_is_shown_as_seldom(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr(features.time, "monotonic", lambda: 7.0)
+        bench = Bench()
+        for first in range(0, 160_000, 16_000):
+            bench.audio(noise(16_000), first)
+            bench.run()
+        assert len(bench.bus.of(Spectrum)) == 1
+
+    def test_nothing_is_computed_for_nobody(self, monkeypatch: Any) -> None:
+        bench = Bench()
+        monkeypatch.setattr(bench.node.publisher, "heard", lambda topic: False)
+        monkeypatch.setattr(features.Bands, "power", None)
+        bench.audio(noise(16_000), 0)
+        bench.run()
+        assert bench.bus.of(Spectrum) == []
+
+    def test_without_log_mels_there_is_none(self) -> None:
+        bench = Bench(wanted=Wanted(FrontEndSpec(feature="mel")))
+        bench.audio(noise(16_000), 0)
+        bench.run()
+        assert bench.bus.of(Spectrum) == []
