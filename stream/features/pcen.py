@@ -94,7 +94,8 @@ def _compressed(values: Samples, bias: float, power: float) -> Samples:
     if power == 0.5:  # the usual one: a - b = (a² - b²) / (a + b), much faster than what follows
         roots = np.sqrt(values + np.float32(bias))
         roots += np.float32(np.sqrt(bias))
-        return np.divide(values, roots, out=roots)
+        values /= roots
+        return values
     values /= np.float32(bias)
     np.log1p(values, out=values)
     values *= np.float32(power)
