@@ -306,7 +306,7 @@ def plot(
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="A look: four minutes instead of a quarter of an hour.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A look: three minutes instead of fifteen.")] = False,
     minutes: Annotated[float, typer.Option(help="Watch memory for so long, too.")] = 0.0,
     page: Annotated[Path | None, typer.Option(help="A Markdown page to write the tables into.")] = None,
     only: Annotated[str | None, typer.Option(help="program or front-end: this part alone.")] = None,

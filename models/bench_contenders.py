@@ -61,6 +61,9 @@ def makers() -> tuple[Makers, dict[str, str]]:
             missing[module] = f"pip install {PIP.get(module, module)}"
         else:
             cases |= dict(add())
+    for module in ("scipy", "torch"):  # the floor is lower with them
+        if not _there(module):
+            missing[module] = f"pip install {module}"
     return cases | dict(_floor()), missing
 
 

@@ -13,11 +13,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from ..stream.bench import machine
+from ..stream.clock import iso
 from ..stream.errors import EarwitnessError
 from .bench_contenders import BLOCKS, CWT_STREAMS, STREAMS, ours, ours_in
 
@@ -25,6 +28,9 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
 """For the environment: what the libraries read."""
+
+
+PACKAGES = ("numpy", "scipy", "torch", "torchaudio", "librosa", "kaldi-native-fbank", "opensmile")
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,25 @@ class Figures:
         return median(1 / (costs[fft] + costs[product]) for costs in self.rounds)
 
 
-def front_end_lines(quick: bool = False) -> Iterator[str]:
-    """Measures, three minutes long or half of one, and tells the page's lines. Raises EarwitnessError."""
+def bench_front_end(tell: Callable[[str], None], quick: bool = False) -> list[str]:
+    """Measures, about four minutes long or one, tells each line, and returns them. Raises EarwitnessError."""
     figures = measured(quick)
+    lines = [f"Measured on {iso(time.time_ns())[:10]}: {machine(PACKAGES)}.", "", *front_end_lines(figures)]
+    for line in lines:
+        tell(line)
+    return lines
+
+
+def front_end_lines(figures: Figures) -> Iterator[str]:
+    """All tables."""
     yield from log_mel_lines(figures)
     yield from descriptor_lines(figures)
     yield from floor_lines(figures)
     yield from goal_lines(figures)
     yield from wall_lines(figures)
     yield from memory_lines(figures)
-    for module, command in figures.missing.items():
-        yield f"Not measured, since it is not installed: {module} (`{command}`)."
+    for package, command in figures.missing.items():
+        yield from (f"Not measured, since it is not installed: {package} (`{command}`).", "")
 
 
 def measured(quick: bool = False) -> Figures:
@@ -181,17 +195,20 @@ def wall_lines(figures: Figures) -> Iterator[str]:
 
 def memory_lines(figures: Figures) -> Iterator[str]:
     yield "## Memory and age of one stream, 10 ms blocks"
-    yield from (
-        "",
-        "| | bytes per stream | pushes | memory grown, bytes | a push when young, us | then, us |",
-        "| --- " * 6 + "|",
-    )
+    yield ""
+    columns = ("", "bytes per stream", "a push, us", "after so many", "a push, us", "resident grown, kB", "traced",
+               "grown, bytes")  # fmt: skip
+    yield from (f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|")
     for what, age in figures.age.items():
         yield (
-            f"| {what} | {figures.memory[what]:,} | {age['pushes']:,} | {age['grown_bytes']:,} | "
-            f"{age['young_us']:.0f} | {age['old_us']:.0f} |"
+            f"| {what} | {figures.memory[what]:,} | {age['young_us']:.0f} | {age['pushes']:,} | {age['old_us']:.0f} | "
+            f"{age['grown_resident_bytes'] / 1024:,.0f} | {age['traced']:,} | {age['grown_bytes']:,} |"
         )
-    yield ""
+    yield from (
+        "",
+        "Traced: so many pushes again; grown is what Python and numpy hold more at their end (`tracemalloc`).",
+        "",
+    )
 
 
 def _row(name: str, figures: Figures, start: str) -> str:

@@ -133,13 +133,14 @@ def _work(names: list[str], duration_s: float, gate: Any, results: Any) -> None:
 def age(what: str, pushes: int, most_s: float) -> dict[str, float]:
     """One stream in 10 ms blocks: what a push takes when it is young and when it is old, and what memory has grown.
 
-    `tracemalloc` makes every push slower: it watches as many as fit into the time, the rest runs without it.
+    Twice so many pushes, or as many as fit into the time: by themselves, then under `tracemalloc`, which slows them.
     """
     _say(f"age of {what}")
     front_end = FrontEnd(SPECS[what])
     blocks = itertools.cycle(blocks_of(1, BLOCKS["10 ms"]))
 
-    def push(number: int, until: float = math.inf) -> int:
+    def push(number: int) -> int:
+        until = time.monotonic() + most_s
         for done in range(number):
             if not done % 256 and time.monotonic() > until:
                 return done
@@ -154,23 +155,17 @@ def age(what: str, pushes: int, most_s: float) -> dict[str, float]:
             times.append(time.perf_counter() - begun)
         return 1e6 * float(np.median(times))
 
-    push(500)
-    young = median_us()
-    resident = _resident()
+    median_us()
+    young, resident = median_us(), _resident()
+    told = {"young_us": young, "pushes": push(pushes), "old_us": median_us()}
+    told["grown_resident_bytes"] = _resident() - resident
     tracemalloc.start()
     push(500)
     held = tracemalloc.get_traced_memory()[0]
-    watched = push(pushes, time.monotonic() + most_s)
-    grown = tracemalloc.get_traced_memory()[0] - held
+    told["traced"] = push(pushes)
+    told["grown_bytes"] = tracemalloc.get_traced_memory()[0] - held
     tracemalloc.stop()
-    old = median_us()
-    return {
-        "pushes": watched,
-        "grown_bytes": grown,
-        "grown_resident_bytes": _resident() - resident,
-        "young_us": young,
-        "old_us": old,
-    }
+    return told
 
 
 def _resident() -> int:
@@ -186,4 +181,4 @@ def _say(what: str) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    print(json.dumps(measure("--quick" in sys.argv)))
+    print(json.dumps(measure(quick="--quick" in sys.argv)))

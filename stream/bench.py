@@ -1,9 +1,11 @@
 """The measurements of docs/benchmarks.md, taken as a user would: the program is started, and its messages are timed.
 
-    earwitness bench                                  all but the last of them, about ten minutes
-    earwitness bench --quick                          a look, about two minutes
+    earwitness bench --only program                   all but the last of them, about ten minutes
+    earwitness bench --only program --quick           a look, about two minutes
     earwitness bench --minutes 20                     also whether memory grows, over so long
     earwitness bench --page docs/benchmarks.md        and writes the tables there
+
+Without --only the front end is measured too, by itself: `models/bench_frontend.py`.
 
 Delay is told by stage. A window cannot be scored before its last sample has sounded; what is added to that:
 
@@ -40,6 +42,7 @@ from .sources.demo import RATE, make_scene
 
 STAGES = ("block", "features", "classify", "deliver", "all")
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+FRONT_END = ("<!-- bench front end: begin -->", "<!-- bench front end: end -->")
 STREAMS = (16, 32, 64, 96, 128, 192, 256)
 LATE_S = 1.0  # real-time streams whose scores come later than this are more than the machine can hold
 
@@ -246,26 +249,34 @@ def write_sound(path: Path, duration_s: float) -> Path:
     return path
 
 
-def write_page(page: Path, lines: Iterable[str]) -> None:
-    """Puts the lines between the marks of a Markdown page. Raises EarwitnessError where there are none."""
+def write_page(page: Path, lines: Iterable[str], marks: tuple[str, str] = (BEGIN, END)) -> None:
+    """Puts the lines between two marks of a Markdown page. Raises EarwitnessError where they are not."""
     text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    head, begin, rest = text.partition(marks[0])
+    _, end, tail = rest.partition(marks[1])
     if not begin or not end:
-        raise EarwitnessError(f"bench: {page} has no {BEGIN} … {END} to write between")
-    page.write_text("\n".join([head + BEGIN, "", *lines, END + tail]), encoding="utf-8")
+        raise EarwitnessError(f"bench: {page} has no {marks[0]} … {marks[1]} to write between")
+    page.write_text("\n".join([head + begin, "", *lines, end + tail]), encoding="utf-8")
 
 
-def machine() -> str:
-    """What was measured on: processor, cores, memory, system, versions."""
+def machine(packages: Iterable[str] = ("numpy", "onnxruntime", "pyzmq")) -> str:
+    """What was measured on: processor, cores, memory, system, and the versions of those packages that are there."""
     model = _value("/proc/cpuinfo", "model name") or platform.machine()
     memory_kb = int(_value("/proc/meminfo", "MemTotal").removesuffix("kB") or 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnxruntime", "pyzmq"))
+    versions = ", ".join(f"{name} {version}" for name in packages if (version := _version(name)))
     return (
         f"{model}, {cores} cores, {memory_kb / 1e6:.1f} GB, {platform.system()} "
         f"{platform.release()}, Python {platform.python_version()}, {versions}"
     )
+
+
+def _version(package: str) -> str:
+    """"" where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _value(path: str, key: str) -> str:
