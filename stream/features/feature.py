@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .logarithm import log_scale
 from .spectra import Spectra, frames_of
 from .weighing import Weights
 
@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from .spec import FrontEndSpec
 
 Array = NDArray[Any]
+T = TypeVar("T")
 Samples = NDArray[np.float32]
+
+
+class lazy(Generic[T]):
+    """`functools.cached_property` without its lock, which would cost more than what is computed of a small batch."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
 
 
 class Feature:
@@ -65,11 +79,11 @@ class Tables:
     def __init__(self, spec: FrontEndSpec) -> None:
         self.spec = spec
 
-    @cached_property
+    @lazy
     def spectra(self) -> Spectra:
         return Spectra(self.spec)
 
-    @cached_property
+    @lazy
     def mel(self) -> Weights:
         from .mel import mel_weights
 
@@ -116,22 +130,22 @@ class Batch:
         length = before + self.spec.frame_length + after
         return frames_of(self.samples, self.before - before, self.spec.hop_length, self.count, length)
 
-    @cached_property
+    @lazy
     def frames(self) -> Samples:
         """The samples of each frame, `[rows, frame_length]`."""
         return self.around().reshape(self.rows, self.spec.frame_length)  # copies: frames overlap
 
-    @cached_property
+    @lazy
     def stft(self) -> NDArray[np.complex64]:
         """Complex spectrum under the window, complex64 `[rows, 1 + n_fft // 2]`."""
         return self._tables.spectra.stft(self.samples, self.before, self.count)
 
-    @cached_property
+    @lazy
     def power(self) -> Samples:
         """Squared magnitudes of `stft`, `[rows, bins]`."""
         return self._tables.spectra.power(self.samples, self.before, self.count)
 
-    @cached_property
+    @lazy
     def magnitude(self) -> Samples:
         """Magnitudes of `stft`, `[rows, bins]`."""
         return np.sqrt(self.power)
@@ -144,16 +158,14 @@ class Batch:
             return self.magnitude
         return np.power(self.power, np.float32(exponent / 2.0))
 
-    @cached_property
+    @lazy
     def mel(self) -> Samples:
         """Mel spectrum, `[rows, n_mels]`: the filters of the spec over `spectrum(spec.power)`."""
         return self._tables.mel.apply(self.spectrum(self.spec.power))
 
-    @cached_property
+    @lazy
     def log_mel(self) -> Samples:
         """`mel` on the logarithmic scale of the spec, `[rows, n_mels]`."""
-        from .mel import log_scale
-
         return log_scale(self.mel, self.spec)
 
     def frequencies(self) -> Samples:

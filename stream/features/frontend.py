@@ -34,8 +34,11 @@ LOUDEST = 1e9
 ROWS = 128
 """Frames computed together, so that all intermediates of a batch stay in the cache."""
 
-WORK = 1 << 17
+WORK = 1 << 18
 """Samples that are laid side by side at most; longer blocks are taken piece by piece."""
+
+SPARE_HOPS = 8
+"""Hops of room behind what is kept of a stream: so seldom is it moved."""
 
 
 _FLOAT32 = frozenset({np.dtype(np.float32)})
@@ -102,13 +105,14 @@ class FrontEnd:
         parts = [(self._columns[place], order) for place, order in outputs]
         self._deltas = Deltas(spec.delta_width, parts) if any(order for _, order in parts) else None
         self._tables = Tables(spec)
+        self._nothing = np.empty((0, self._dims), np.float32)
         # Edges are mirrored from what is still there: it must reach as far back as the mirror.
         mirrored = spec.lead + 1 if spec.pad_mode != "constant" and spec.center else 0
         self._mirrored = mirrored
         self._before = max(mirrored, *(feature.before for feature in self._features))
         self._after = max(feature.after for feature in self._features)
         self._length = self._before + spec.frame_length + self._after
-        self._slots = Slots(self._length, self._features)
+        self._slots = Slots(self._length, SPARE_HOPS * spec.hop_length, self._features)
 
     @property
     def latency_samples(self) -> int:
@@ -118,7 +122,7 @@ class FrontEnd:
     @property
     def bytes_per_stream(self) -> int:
         """Memory that is kept for each stream, in bytes, names and bookkeeping (about 300) aside."""
-        state = self._slots.left[0].nbytes + sum(
+        state = self._slots.samples[0].nbytes + sum(
             carried[0].nbytes for feature in self._features for carried in feature.carried.values()
         )
         return int(state) + (self._deltas.bytes_per_stream(self._dims) if self._deltas else 0)
@@ -175,7 +179,7 @@ class FrontEnd:
         }
         opening = slots.opening.get(stream)
         return StreamState(
-            left=slots.left[slot, : slots.fill[slot]].copy(),
+            left=slots.left(slot).copy(),
             next_frame=int(slots.next_frame[slot]),
             heard=int(slots.heard[slot]),
             opening=None if opening is None else opening.copy(),
@@ -188,8 +192,7 @@ class FrontEnd:
         self.reset(stream)
         slots = self._slots
         slot = self._join(stream)
-        slots.left[slot, : len(state.left)] = state.left
-        slots.fill[slot] = len(state.left)
+        slots.put(slot, state.left)
         slots.next_frame[slot], slots.heard[slot] = state.next_frame, state.heard
         slots.opening.pop(stream, None)
         if state.opening is not None:
@@ -239,7 +242,7 @@ class FrontEnd:
         if short is not None:
             whole = np.pad(short, spec.lead, mode=spec.pad_mode)
         else:
-            end = slots.left[slot, : slots.fill[slot]][-self._mirrored :]
+            end = slots.left(slot)[-self._mirrored :]
             whole = np.pad(end, (0, spec.lead), mode=spec.pad_mode)[len(end) :]
         return np.concatenate((whole, after))
 
@@ -247,23 +250,28 @@ class FrontEnd:
 
     def _push(self, names: list[str], blocks: list[Samples]) -> dict[str, Frames]:
         """All frames that are ready, before any deltas."""
-        slots, places = self._slots, list(map(self._slots.of.get, names))
-        if None in places:
-            places = [self._join(name) if place is None else place for name, place in zip(names, places, strict=True)]
+        slots = self._slots
+        places = [slots.of[name] if name in slots.of else self._join(name) for name in names]
         lengths = list(map(len, blocks))
         longest = max(lengths, default=0)
         if longest > WORK:
             return self._push_in_pieces(names, blocks, longest)
-        rows = slots.every[places[0] : places[0] + 1] if len(names) == 1 else np.array(places, np.intp)
-        first_frames = slots.next_frame[rows].tolist()
-        groups = [None] if len(names) == 1 else _in_step(slots.fill[rows], lengths, slots.next_frame[rows])
+        if len(names) == 1:
+            slot = places[0]
+            first = slots.next_frame.item(slot)
+            frames = self._advance(slots.every[slot : slot + 1], slots.fill.item(slot), blocks, lengths[0])
+            return {names[0]: Frames(first, frames[0])}
+        rows = np.array(places, np.intp)
+        first_frames, fill = slots.next_frame[rows].tolist(), slots.fill[rows]
+        groups = _in_step(fill, lengths, first_frames)
         if len(groups) == 1:
-            values = self._advance_all(rows, blocks, lengths[0])
+            values = self._advance_all(rows, int(fill[0]), blocks, lengths[0])
         else:
-            values = [None] * len(names)
+            values = [self._nothing] * len(names)
             for group in groups:
                 indices = group.tolist()
-                arrays = self._advance_all(rows[group], [blocks[index] for index in indices], lengths[indices[0]])
+                some = [blocks[index] for index in indices]
+                arrays = self._advance_all(rows[group], int(fill[indices[0]]), some, lengths[indices[0]])
                 for index, array in zip(indices, arrays, strict=True):
                     values[index] = array
         return dict(zip(names, map(Frames, first_frames, values), strict=True))
@@ -278,35 +286,29 @@ class FrontEnd:
             for name in names
         }
 
-    def _advance_all(self, rows: NDArray[np.intp], blocks: list[Samples], length: int) -> list[Samples]:
+    def _advance_all(self, rows: NDArray[np.intp], fill: int, blocks: list[Samples], length: int) -> list[Samples]:
         """Push blocks of one length to streams that are in step; returns what is ready, `[frames, dims]` each."""
-        most = max(1, WORK // (self._length + length))
+        most = max(1, WORK // (fill + length + 1))
         if len(rows) <= most:
-            return list(self._advance(rows, blocks, length))
+            return list(self._advance(rows, fill, blocks, length))
         return [
             frames
             for start in range(0, len(rows), most)
-            for frames in self._advance(rows[start : start + most], blocks[start : start + most], length)
+            for frames in self._advance(rows[start : start + most], fill, blocks[start : start + most], length)
         ]
 
-    def _advance(self, rows: NDArray[np.intp], blocks: list[Samples], length: int) -> Samples:
+    def _advance(self, rows: NDArray[np.intp], fill: int, blocks: list[Samples], length: int) -> Samples:
         """The same for a few of them: `[streams, frames, dims]`."""
-        slots, hop, streams = self._slots, self.spec.hop_length, len(rows)
-        where = _as_slice(rows)
-        fill = int(slots.fill[rows[0]])
-        joined = blocks[0] if streams == 1 else np.concatenate(blocks)
-        if joined.ndim != 1:
+        slots, hop = self._slots, self.spec.hop_length
+        new = blocks[0] if len(rows) == 1 else np.concatenate(blocks)
+        if new.ndim != 1:
             raise TypeError(f"a block is float32 [samples], not float32 {list(blocks[0].shape)}")
-        samples = np.empty((streams, fill + length), np.float32)
-        samples[:, :fill] = slots.left[where, :fill]
-        samples[:, fill:] = joined.reshape(streams, length)
+        samples = slots.append(rows, fill, new.reshape(len(rows), length))
         count = max(0, 1 + (fill + length - self._length) // hop)
-        values = self._compute(rows, samples, count) if count else np.empty((streams, 0, self._dims), np.float32)
-        left = fill + length - count * hop
-        slots.left[where, :left] = samples[:, count * hop :]
-        slots.fill[where] = left
-        slots.next_frame[where] += count
-        slots.heard[where] += length
+        values = self._compute(rows, samples, count) if count else np.empty((len(rows), 0, self._dims), np.float32)
+        slots.keep(rows, samples, count * hop)
+        slots.next_frame[rows] += count
+        slots.heard[rows] += length
         return values
 
     def _compute(self, rows: NDArray[np.intp], samples: Samples, count: int) -> Samples:
@@ -378,21 +380,15 @@ def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     return computed, [(computed.index(name), order) for name, order in parsed]
 
 
-def _in_step(fill: NDArray[np.intp], lengths: list[int], next_frame: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+def _in_step(fill: NDArray[np.intp], lengths: list[int], first_frames: list[int]) -> list[NDArray[np.intp]]:
     """Indices of the streams that hold as much and get as much, group by group; those that begin apart."""
-    keys = (fill * (max(lengths, default=0) + 1) + np.array(lengths, np.intp)) * 2 + (next_frame == 0)
+    keys = (fill * (max(lengths, default=0) + 1) + np.array(lengths, np.intp)) * 2
+    if 0 in first_frames:
+        keys += np.array(first_frames) == 0
     if (keys == keys[:1]).all():
         return [np.arange(len(keys))] if len(keys) else []
     order = np.argsort(keys, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
-
-
-def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """The same rows as a slice where they follow each other: numpy takes that faster."""
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first == len(rows) - 1 and (len(rows) == 1 or bool((np.diff(rows) == 1).all())):
-        return slice(first, last + 1)
-    return rows
 
 
 def _batches(streams: int, count: int) -> Iterator[tuple[slice, int, int]]:

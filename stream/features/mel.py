@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..errors import EarwitnessError
 from .feature import Batch, Feature
-from .stft import decibels
 from .weighing import Weights
 
 if TYPE_CHECKING:
@@ -105,14 +104,6 @@ def mel_centres(spec: FrontEndSpec) -> NDArray[np.float64]:
     """The frequency of each band's peak, Hz, `[n_mels]`."""
     low, high = hz_to_mel(spec.fmin, spec.htk), hz_to_mel(spec.fmax, spec.htk)
     return mel_to_hz(np.linspace(low, high, spec.n_mels + 2)[1:-1], spec.htk)
-
-
-def log_scale(mels: Samples, spec: FrontEndSpec) -> Samples:
-    """Mel spectra on the logarithmic scale of a spec, float32 of the same shape."""
-    if spec.log == "db":
-        return decibels(mels, spec.amin)
-    above = mels + np.float32(spec.log_offset) if spec.log_offset else np.maximum(mels, np.float32(spec.amin))
-    return np.log(above, out=above)
 
 
 # Slaney's Auditory Toolbox (1998): linear up to 1 kHz at 200/3 Hz a mel, then logarithmic, 27 mels for a factor of 6.4.

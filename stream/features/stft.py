@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .feature import Batch, Feature, bin_frequencies
+from .logarithm import decibels
 
 if TYPE_CHECKING:
     from .spec import FrontEndSpec
@@ -56,17 +57,6 @@ class StftDb(_Bins):
     def compute(self, batch: Batch) -> Samples:
         return decibels(batch.power, self.spec.amin)
 
-
-def decibels(power: Samples, amin: float) -> Samples:
-    """`10 * log10(max(power, amin))`, float32."""
-    db = np.maximum(power, np.float32(amin))
-    np.log(db, out=db)
-    db *= _DB_PER_NEPER
-    return db
-
-
-# numpy's float32 log is vectorised on every CPU, its log10 is not.
-_DB_PER_NEPER = np.float32(10.0 / np.log(10.0))
 
 FEATURES: dict[str, type[Feature]] = {
     "stft": Stft,
