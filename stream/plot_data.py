@@ -194,7 +194,8 @@ def _specs(
     if "hop_length" not in options:  # short sounds are looked at closely
         hop = min(spec.hop_length, max(1, recording.samples // COLUMNS))
         spec = spec_for(recording.rate, main, {**options, "hop_length": hop})
-    hop = min(spec.hop_length, max(1, recording.samples // (4 * COLUMNS), spec.n_fft // 8))
+    # Short wavelets hear little of what lies between their samples.
+    hop = max(1, min(spec.hop_length, recording.samples // (4 * COLUMNS), spec.n_fft // 8))
     rate = recording.rate
     seen = {"voices_per_octave": 12, "cwt_fmin": min(40.0, rate / 16), "cwt_fmax": min(0.4 * rate, 16e3)}
     return spec, spec_for(rate, ["cwt"], seen | {**options, "hop_length": hop, "n_fft": spec.n_fft})

@@ -100,6 +100,7 @@ def _descriptors(axes: Any, data: PlotData) -> None:
         centroid, bandwidth, rolloff = (
             None if values is None else np.where(heard, values, np.nan) for values in (centroid, bandwidth, rolloff)
         )
+    high = None
     if centroid is not None and bandwidth is not None:
         low, high = np.maximum(centroid - bandwidth, 0), centroid + bandwidth
         axes.fill_between(times, low, high, color=_GREY, alpha=0.6, linewidth=0, label="± bandwidth")
@@ -107,7 +108,9 @@ def _descriptors(axes: Any, data: PlotData) -> None:
         axes.plot(times, centroid, color=_BLUE, label="centroid")
     if rolloff is not None:
         axes.plot(times, rolloff, color=_ORANGE, label=f"roll-off {100 * data.spec.roll_percent:g} %")
-    axes.set_ylim(0, data.spec.sr / 2)
+    shown = [values for values in (high, rolloff) if values is not None]
+    highest = max((float(np.nanmax(values)) for values in shown if np.any(values > 0)), default=0.0)
+    axes.set_ylim(0, 1.05 * highest if highest else data.spec.sr / 2)
     axes.set_ylabel("frequency / Hz")
     axes.set_title(f"Spectral descriptors, where the RMS is within {HEARD_DB:g} dB of its greatest")
     _settle(axes)
