@@ -133,7 +133,8 @@ class SpectralRolloff(_Weighted):
         within[:, 0] += np.where(part, upto[rows, part - 1], np.float32(0))
         passed = np.cumsum(within, axis=1) >= thresholds[:, None]
         passed[:, -1] = True  # the part's sum is rounded otherwise than its bins' one after another
-        return self._frequencies[np.minimum(first + passed.argmax(axis=1), bins - 1)][:, None]
+        places = np.minimum(first + passed.argmax(axis=1), bins - 1)
+        return np.asarray(self._frequencies[places])[:, None]
 
 
 class SpectralFlatness(_Descriptor):
@@ -154,8 +155,10 @@ class SpectralFlatness(_Descriptor):
         if powers.min() < amin:
             below = powers < amin
             powers, logs = np.where(below, amin, powers), np.where(below, np.log(amin), logs)
-        flatness = np.exp(sums(logs).astype(np.float64) / bins) / (sums(powers).astype(np.float64) / bins)
-        return np.minimum(flatness, 1.0).astype(np.float32)[:, None]
+        # numpy's own, pairwise sum: what it rounds less is seen behind the exponential.
+        means = np.add.reduce(logs, axis=1).astype(np.float64) / bins
+        flatness = np.exp(means) / (sums(powers).astype(np.float64) / bins)
+        return np.asarray(np.minimum(flatness, 1.0), np.float32)[:, None]
 
 
 class SpectralFlux(_Descriptor):
@@ -182,8 +185,8 @@ class SpectralFlux(_Descriptor):
         else:
             np.subtract(magnitude[:, 0], before[batch.slots], out=change[:, 0])
         before[batch.slots] = magnitude[:, -1]
-        change = change.reshape(-1, bins)
-        return (np.sqrt(products(change, change)) / np.float32(bins))[:, None]
+        rows = change.reshape(-1, bins)
+        return np.asarray(np.sqrt(products(rows, rows)) / np.float32(bins), np.float32)[:, None]
 
 
 class SpectralEntropy(_Weighted):
@@ -217,7 +220,7 @@ class DominantFrequency(_Descriptor):
         self._frequencies = bin_frequencies(spec)
 
     def compute(self, batch: Batch) -> Samples:
-        return self._frequencies[batch.power.argmax(axis=1)][:, None]
+        return np.asarray(self._frequencies[batch.power.argmax(axis=1)])[:, None]
 
 
 FEATURES: dict[str, type[Feature]] = {

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import EarwitnessError
 from .feature import Batch, Feature
+from .logarithm import decibels
 from .spec import check_amin, check_range
-from .stft import decibels
 
 if TYPE_CHECKING:
     from .spec import FrontEndSpec
@@ -106,7 +106,7 @@ def band_edges(spec: FrontEndSpec) -> list[float]:
 
 def _frequencies(spec: FrontEndSpec) -> NDArray[np.float64]:
     """The bins' frequencies as librosa rounds them: bands may end right on one."""
-    return np.fft.rfftfreq(spec.n_fft, 1.0 / spec.sr)
+    return np.asarray(np.fft.rfftfreq(spec.n_fft, 1.0 / spec.sr), np.float64)
 
 
 def _ranges(edges: list[float]) -> tuple[str, ...]:

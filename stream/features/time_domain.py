@@ -134,7 +134,8 @@ _CLIPPED = np.float32(CLIPPED)
 def peaks(batch: Batch) -> Samples:
     """Each frame's sample of largest magnitude, with its sign, `[rows]`."""
     # argmax: numpy reduces short rows by it several times faster than by max.
-    return batch.frames[np.arange(batch.rows), np.abs(batch.frames).argmax(axis=1)]
+    places = np.abs(batch.frames).argmax(axis=1)
+    return np.asarray(batch.frames[np.arange(batch.rows), places])
 
 
 def mean_squares(batch: Batch) -> Samples:
@@ -146,4 +147,4 @@ def _shares(flags: NDArray[np.bool_]) -> Samples:
     """How many flags of each row are set, as a share, `[rows, 1]`."""
     bits = np.bitwise_count(np.packbits(flags, axis=1))  # half the time of count_nonzero
     counts = np.add.reduce(bits, axis=1, dtype=np.uint32)
-    return (counts.astype(np.float32) / np.float32(flags.shape[1]))[:, None]
+    return np.asarray(counts.astype(np.float32) / np.float32(flags.shape[1]))[:, None]
