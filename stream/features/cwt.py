@@ -86,9 +86,6 @@ class Cwt(Feature):
         return np.sqrt(squares, out=squares).astype(np.float32)
 
 
-_ROWS = 128
-
-
 def wavelet_coefficients(spec: FrontEndSpec, samples: Samples) -> NDArray[np.complex64]:
     """The complex coefficients of one whole signal, whose magnitudes (or real parts, of the Mexican hat) `cwt` gives.
 
@@ -109,7 +106,9 @@ def wavelet_coefficients(spec: FrontEndSpec, samples: Samples) -> NDArray[np.com
     around = np.lib.stride_tricks.as_strided(
         first, (1, count, filters.length), (0, step * spec.hop_length, step), writeable=False
     )
-    parts = np.concatenate([filters.apply(around[:, begin : begin + _ROWS]) for begin in range(0, max(count, 1), _ROWS)])
+    parts = np.concatenate(
+        [filters.apply(around[:, begin : begin + _ROWS]) for begin in range(0, max(count, 1), _ROWS)]
+    )
     complete = parts if spec.wavelet == "mexican_hat" else parts.view(np.complex128)
     return complete.astype(np.complex64)
 
@@ -188,6 +187,14 @@ class _Kernel(NamedTuple):
     def end(self) -> int:
         return self.first + len(self.taps)
 
+    def inside(self, span: range) -> NDArray[np.complex128]:
+        """The taps of consecutive samples, zeros where there is none."""
+        taps = np.zeros(len(span), np.complex128)
+        low, high = max(span.start, self.first), min(span.stop, self.end)
+        if low < high:
+            taps[low - span.start : high - span.start] = self.taps[low - self.first : high - self.first]
+        return taps
+
 
 def _kernel(wavelet: _Wavelet, scale: float) -> _Kernel:
     """`pywt.cwt` at one scale, as a filter; the same operations in the same order, so that the same steps are read."""
@@ -215,8 +222,20 @@ def _kernels(spec: FrontEndSpec) -> list[_Kernel]:
     return [_kernel(_WAVELETS[spec.wavelet], scale) for scale in scales(spec).tolist()]
 
 
+class _Ring(NamedTuple):
+    """Some samples around the frame's middle, and the filters there.
+
+    Attributes:
+        places: which samples, counted from the first of the longest filter on.
+        weights: of the longest filters, those that reach so far, `[samples, outputs]`.
+    """
+
+    places: list[slice | NDArray[np.intp]]
+    weights: NDArray[np.float64]
+
+
 class _Filters:
-    """All filters of a spec, cut into rings around the frame's middle that hold few zeros.
+    """All filters of a spec, longest first, cut into rings around the frame's middle: few zeros are multiplied.
 
     Attributes:
         first, end: the samples of all filters, from the frame's middle on.
@@ -225,32 +244,38 @@ class _Filters:
 
     def __init__(self, kernels: list[_Kernel], parts: int) -> None:
         self.first = min(kernel.first for kernel in kernels)
-        self.end = max(max(kernel.end, kernel.last + 1) for kernel in kernels)
+        self.end = max(kernel.last + 1 for kernel in kernels)
         self.length = self.end - self.first
         self._outputs = parts * len(kernels)
-        matrix = np.zeros((self.length, self._outputs))
-        rest = np.zeros_like(matrix)
-        for place, kernel in enumerate(kernels):
-            columns = slice(parts * place, parts * (place + 1))
-            under = matrix[kernel.first - self.first : kernel.end - self.first]
-            under[:, columns] = kernel.taps.view(np.float64).reshape(-1, 2)[:, :parts]
-            rest[kernel.last - self.first, columns] = (kernel.rest.real, kernel.rest.imag)[:parts]
-        # From the middle, where all filters are, outwards to where only the longest are, on both sides.
-        self._rings: list[_Ring] = []
-        inner = range(-self.first, -self.first)
-        for place in range(len(kernels), 0, -_TOGETHER):
-            group = kernels[max(0, place - _TOGETHER) : place]
-            low = min(inner.start, *(kernel.first - self.first for kernel in group))
-            high = max(inner.stop, *(kernel.end - self.first for kernel in group))
-            samples = np.r_[low : inner.start, inner.stop : high]
-            for start in range(0, len(samples), _DEEP):
-                some = samples[start : start + _DEEP]
-                self._rings.append(_Ring(_runs(some), matrix[some, : parts * place]))
-            inner = range(low, high)
-        alone = np.flatnonzero(rest.any(axis=1))
+        # BLAS takes other ways, which sum in another order, for very few outputs: some stay zeros.
+        self._columns = max(_FEWEST_OUTPUTS, self._outputs)
+        reaches = [max(-kernel.first, kernel.end) for kernel in kernels]
+        self._rings = [self._ring(kernels, reaches, inner, parts) for inner in range(0, max(reaches), _DEPTH)]
+        alone = np.unique([kernel.last - self.first for kernel in kernels if kernel.rest])
         if len(alone):
-            self._rings.append(_Ring(_runs(alone), rest[alone]))
+            rest = np.zeros((len(alone), self._columns))
+            for place, kernel in enumerate(kernels):
+                if kernel.rest:
+                    at = int(np.searchsorted(alone, kernel.last - self.first))
+                    rest[at, parts * place : parts * (place + 1)] = (kernel.rest.real, kernel.rest.imag)[:parts]
+            self._rings.append(_Ring([alone], rest))
         self._deepest = max(len(ring.weights) for ring in self._rings)
+
+    def _ring(self, kernels: list[_Kernel], reaches: list[int], inner: int, parts: int) -> _Ring:
+        """The samples from `inner` up to `inner + _DEPTH` before and after the frame's middle."""
+        reaching = [place for place, reach in enumerate(reaches) if reach > inner]
+        columns = self._columns if inner == 0 else max(_FEWEST_OUTPUTS, parts * (reaching[-1] + 1))
+        left = range(max(self.first, -inner - _DEPTH), max(self.first, -inner))
+        right = range(min(self.end, inner), min(self.end, inner + _DEPTH))
+        weights = np.zeros((len(left) + len(right), columns))
+        for place in reaching:
+            for side, start in ((left, 0), (right, len(left))):
+                inside = kernels[place].inside(side).view(np.float64).reshape(-1, 2)
+                weights[start : start + len(side), parts * place : parts * (place + 1)] = inside[:, :parts]
+        places: list[slice | NDArray[np.intp]] = [
+            slice(side.start - self.first, side.stop - self.first) for side in (left, right)
+        ]
+        return _Ring(places, weights)
 
     def apply(self, around: Samples) -> NDArray[np.float64]:
         """The outputs of `around` `[streams, frames, length]`, `[streams * frames, outputs]`.
@@ -260,46 +285,34 @@ class _Filters:
         """
         streams, count, _ = around.shape
         rows = streams * count
-        results = np.empty((rows, self._outputs))
-        samples, product = np.empty(rows * self._deepest), np.empty(rows * self._outputs)
-        for place, (runs, weights) in enumerate(self._rings):
-            depth, outputs = weights.shape
+        if rows == 1:  # a product with a vector sums in another order
+            return self.apply(np.repeat(around, 2, axis=1))[:1]
+        results = np.empty((rows, self._columns))
+        samples, product = np.empty(rows * self._deepest), np.empty(rows * self._columns)
+        for number, (places, weights) in enumerate(self._rings):
+            depth, columns = weights.shape
             ring = samples[: rows * depth].reshape(streams, count, depth)
             at = 0
-            for begin, end in runs:
-                ring[..., at : (at := at + end - begin)] = around[..., begin:end]
-            sums = product[: rows * outputs].reshape(rows, outputs) if place else results
+            for place in places:
+                part = around[..., place]
+                ring[..., at : (at := at + part.shape[-1])] = part
+            sums = product[: rows * columns].reshape(rows, columns) if number else results
             np.matmul(ring.reshape(rows, depth), weights, out=sums)
-            if place:
-                results[:, :outputs] += sums
-        return results
+            if number:
+                results[:, :columns] += sums
+        return results if self._columns == self._outputs else np.ascontiguousarray(results[:, : self._outputs])
 
 
-class _Ring(NamedTuple):
-    """Some samples around the frame's middle and the filters there.
+_DEPTH = 128
+"""Samples of a ring on each side. With 256 in all, OpenBLAS sums all of a product in one order, whatever its rows."""
 
-    Attributes:
-        runs: `[begin, end)` of the samples.
-        weights: of the longest filters, `[samples, outputs]`.
-    """
+_FEWEST_OUTPUTS = 4
 
-    runs: list[tuple[int, int]]
-    weights: NDArray[np.float64]
+_ROWS = 128
+"""Frames of one product."""
 
 
-def _runs(places: NDArray[np.intp]) -> list[tuple[int, int]]:
-    """`[begin, end)` of each run of consecutive numbers."""
-    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)]
-
-
-_TOGETHER = 8
-"""Scales that are taken for equally long: fewer products, more zeros in them."""
-
-_DEEP = 512
-"""Samples of one product at most: they stay in the cache, and OpenBLAS is faster on small matrices."""
-
-
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _filters_of(wavelet: str, sr: int, fmin: float, fmax: float, voices: int) -> _Filters:
     from .spec import FrontEndSpec
 
