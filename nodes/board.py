@@ -46,6 +46,7 @@ class StreamView:
     name: str
     seen_at: float
     rms_db: float = FLOOR_DB
+    level: Level | None = None  # the last one
     epoch: int = 0
     ended: str = ""  # why, while no new epoch has begun
     final: bool = False
@@ -56,7 +57,7 @@ class StreamView:
     _clipped_at: float = -math.inf
 
     def hear(self, level: Level, now: float) -> None:
-        self.rms_db = _decibels(level.rms_db)
+        self.rms_db, self.level = _decibels(level.rms_db), level
         peak_db = _decibels(level.peak_db)
         if peak_db >= self.peak_db(now):
             self._peak_db, self._peak_at = peak_db, now
@@ -212,7 +213,7 @@ class Board:
     def _ended(self, message: Ended, now: float) -> None:
         stream = self._stream(message.stream, now)
         stream.epoch, stream.ended, stream.final = message.epoch, message.reason, message.final
-        stream.rms_db = FLOOR_DB
+        stream.rms_db, stream.level = FLOOR_DB, None
         stream.top.clear()
         for view in self.events.values():
             if (view.message.stream, view.message.epoch) == (message.stream, message.epoch) and view.lasted_s is None:

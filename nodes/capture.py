@@ -19,7 +19,7 @@ from ..stream.bus import Publisher
 from ..stream.clock import StreamClock, span_ns
 from ..stream.errors import EarwitnessError
 from ..stream.ledger import Ledger
-from ..stream.level import LevelMeter
+from ..stream.level import LevelMeter, WeightedMeter
 from ..stream.messages import AudioBlock, AudioOpened, Ended, Gap, LedgerRow, Level, topic_of
 from ..stream.sources.source import (
     OWN_PROCESS,
@@ -293,11 +293,11 @@ class _Stream:
         if not self._node.publisher.heard(self._level_topic):
             return
         loudness = meter.add(samples)
-        if loudness is not None:
+        if loudness is not None and loudness.weighted is not None:
             level = Level(
                 stream=block.stream, epoch=block.epoch, first_sample=max(0, block.end_sample - loudness.samples),
                 end_sample=block.end_sample, rate=block.rate, rms_db=loudness.rms_db, peak_db=loudness.peak_db,
-                clipped=loudness.clipped,
+                clipped=loudness.clipped, **loudness.weighted._asdict(),
             )  # fmt: skip
             self._node.publisher.send(self._level_topic, level)
 
@@ -334,7 +334,8 @@ class _Open:
             self.clock = StreamClock(format.rate, start_utc_ns=now_ns - span_ns(position, format.rate))
         block_s = node.config.block_s or (FAST_BLOCK / format.rate if fast else node.block_s)
         self.block = max(1, round(block_s * format.rate))
-        self.meter = LevelMeter(round(LEVEL_S * format.rate), format.dtype)
+        weighted = WeightedMeter(format.rate, format.channels, node.config.level_period_s, source.spec.calibration_db)
+        self.meter = LevelMeter(max(1, round(LEVEL_S * format.rate)), format.dtype, weighted)
         self.heard_s = 0.0  # monotonic, of the last block
         self._block_s = self.block / format.rate
         self._paced = not source.live and not fast

@@ -151,7 +151,9 @@ def _stream_lines(board: Board, width: int, room: int, now: float) -> list[Text]
     if detail >= 1 and width >= 40:
         lines = []
         for stream in streams:
-            lines += [_meter_line(stream, width, now, None), *_class_lines(stream, width, detail, board)]
+            figures = _period_line(stream, width) if detail > 2 else []
+            classes = _class_lines(stream, width, detail - len(figures), board)
+            lines += [_meter_line(stream, width, now, None), *figures, *classes]
         return lines
     hidden = len(streams) - room if len(streams) > room else 0
     shown = streams[: room - 1] if hidden else streams
@@ -167,12 +169,13 @@ def _meter_line(stream: StreamView, width: int, now: float, happening: set[str] 
     state = stream.ended and ("ended: " if stream.final else "waiting: ") + stream.ended
     line = Text(" " + fit(stream.name, name_width) + " ", BOLD)
     compact = happening is not None
-    meter_width = max(4, width // 4 if compact else width - name_width - 16)
+    level_db, unit = _level(stream)
+    meter_width = max(4, width // 4 if compact else width - name_width - 14 - len(unit))
     if state:
         line.append(fit(state, max(0, width - name_width - 2)), WARN)
         return line
     line.append_text(_meter(stream.rms_db, stream.peak_db(now), meter_width))
-    line.append(f" {stream.rms_db:4.0f} dB ")
+    line.append(f" {level_db:4.0f} {unit} ")
     if stream.clipped(now):
         line.append("CLIP ", BAD)
     if happening is not None:
@@ -183,6 +186,27 @@ def _meter_line(stream: StreamView, width: int, now: float, happening: set[str] 
             line.append(word, NOW if label in happening else "")
     line.truncate(width)
     return line
+
+
+def _level(stream: StreamView) -> tuple[float, str]:
+    """The weighted level with fast time weighting, and its unit."""
+    level = stream.level
+    if level is None:
+        return stream.rms_db, "dB"
+    return level.fast_db, f"dB({level.weighting})" if level.calibrated else f"dBFS({level.weighting})"
+
+
+def _period_line(stream: StreamView, width: int) -> list[Text]:
+    """Mean, maximum and percentiles of the weighted level over the last minute or so, once there are any."""
+    level = stream.level
+    if level is None or not level.period_s:
+        return []
+    figures = (
+        (f"L{level.weighting}eq", level.period_leq_db), (f"L{level.weighting}Fmax", level.fast_max_db),
+        ("L10", level.l10_db), ("L50", level.l50_db), ("L90", level.l90_db),
+    )  # fmt: skip
+    told = "  ".join(f"{name} {value:.0f}" for name, value in figures)
+    return [Text(fit(f"   {told}  {_level(stream)[1]} in {duration_text(round(level.period_s))}", width), DIM)]
 
 
 def _meter(rms_db: float, peak_db: float, width: int) -> Text:

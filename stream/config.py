@@ -37,6 +37,7 @@ class SourceSettings(_Settings):
     rate: int = 48_000  # of `-`, Hz
     channels: int = 1  # of `-`
     dtype: str = "int16"  # of `-`: int16, int24, int32, float32, uint8, or as arecord and ffmpeg call them
+    calibration_db: float | None = None  # dB of sound pressure at 0 dB relative to full scale; None: not known
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -49,6 +50,8 @@ class SourceSettings(_Settings):
             raise EarwitnessError(f"rate {self.rate} Hz: 1 to 768000")
         if not 1 <= self.channels <= 256:
             raise EarwitnessError(f"channels {self.channels}: 1 to 256")
+        if self.calibration_db is not None and not 0.0 <= self.calibration_db <= 250.0:
+            raise EarwitnessError(f"calibration_db {self.calibration_db:g}: 0 to 250 dB, of most microphones 90 to 140")
 
 
 class ModelSettings(_Settings):
@@ -100,6 +103,7 @@ class Config(_Settings):
     only: tuple[str, ...] = ()  # these nodes here, the others elsewhere; empty: all
     block_s: float = 0.0  # how much sound a block holds; 0: 20 ms live, more with many streams or at --pace max
     ring_s: float = 10.0  # how much a live source may be behind before sound is lost
+    level_period_s: float = 60.0  # what maximum, mean and percentile levels are of
     workers: int = 1  # processes that compute features, each of a share of the streams
     detect: dict[str, float] = {}  # fields of DetectSettings, in place of the bundle's
     recorder: RecorderSettings = RecorderSettings()
@@ -115,6 +119,8 @@ class Config(_Settings):
             raise EarwitnessError(f"block_s is {self.block_s}: 0.001 to 1 s, or 0 for automatic")
         if not 1.0 <= self.ring_s <= 600.0:
             raise EarwitnessError(f"ring_s is {self.ring_s}: 1 to 600 s")
+        if not 1.0 <= self.level_period_s <= 3600.0:
+            raise EarwitnessError(f"level_period_s is {self.level_period_s}: 1 to 3600 s")
         if not 1 <= self.workers <= MOST_WORKERS:
             raise EarwitnessError(f"workers is {self.workers}: 1 to {MOST_WORKERS} processes for features")
 

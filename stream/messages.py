@@ -172,7 +172,10 @@ class ClipSaved(Message, tag="clip"):
 
 
 class Level(Message, tag="level"):
-    """How loud the last tenth of a second was, in dB relative to full scale."""
+    """How loud the last tenth of a second was. RMS and peak are in dB relative to full scale.
+
+    The weighted levels are, too, unless the source is calibrated.
+    """
 
     stream: str
     epoch: int
@@ -182,6 +185,16 @@ class Level(Message, tag="level"):
     rms_db: float
     peak_db: float
     clipped: int  # samples at full scale
+    weighting: Literal["A", "Z"]  # of the levels below; Z, which is none, at rates of less than 2400 Hz
+    calibrated: bool  # whether they are dB of sound pressure
+    leq_db: float  # mean over these samples
+    fast_db: float  # with fast time weighting, at their end
+    period_s: float  # how much sound the levels below are of: the last minute, or `level_period_s`; at first 0
+    period_leq_db: float
+    fast_max_db: float
+    l10_db: float  # that the fast level exceeded for 10 % of the period
+    l50_db: float
+    l90_db: float
 
 
 class Spectrum(Message, tag="spectrum"):

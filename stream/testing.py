@@ -132,6 +132,11 @@ class MemorySubscriber:
         self.frames.clear()
 
 
+def example(kind: type[Message]) -> Any:
+    """One message of a kind, its stream `x`."""
+    return next(message for _, message, _ in examples() if isinstance(message, kind))
+
+
 def _example(kind: type[Message]) -> tuple[Message, bytes]:
     message = kind(**{name: _value(hint) for name, hint in get_type_hints(kind).items()})
     if hasattr(message, "end_sample"):

@@ -34,6 +34,7 @@ _LOW_POLES: dict[str, tuple[float, ...]] = {"A": (_F1, _F1, _F2, _F3), "C": (_F1
 _TAPS = 8  # of the FIR filter
 _POLE_FROM = 64_000  # Hz; from this rate on the poles at 12.2 kHz are poles here too, and lighten the FIR filter's task
 _GROWTH = 600.0  # e to this is what weights within a piece may grow to
+_NOTHING = 1e-150  # in silence what is kept would dwindle to denormal numbers, which are slow, and stay there
 _LONGEST = 8_192  # samples of a piece
 _TOGETHER = 16_384  # samples, so that what is made on the way stays in the cache
 
@@ -75,6 +76,7 @@ class Weighting:
             for place, pole in enumerate(self._poles):
                 y = _recursion(y, pole, kept[:, self._past + place], step)
             x[part] = y
+        state[np.abs(state) < _NOTHING] = 0.0
         return x
 
     def _fir(self, x: Values, state: Values) -> Values:
@@ -82,7 +84,7 @@ class Weighting:
         joined = np.concatenate((state[:, : self._past], x), axis=1)
         n, past = x.shape[1], self._past
         state[:, :past] = joined[:, n:]
-        y = joined[:, past:] * self._taps[0]
+        y: Values = joined[:, past:] * self._taps[0]
         term = np.empty_like(y)
         for delay, tap in enumerate(self._taps[1:], 1):
             y += np.multiply(joined[:, past - delay : past - delay + n], tap, out=term)

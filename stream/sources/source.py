@@ -56,6 +56,7 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     dtype: RawType = "int16"  # of raw PCM on standard input
     fd: int = 0  # where standard input is read
     ring_s: float = 10.0  # how much a live source may be behind before sound is lost
+    calibration_db: float | None = None  # see SourceSettings
 
 
 class Format(NamedTuple):
@@ -230,6 +231,7 @@ def _spec(settings: SourceSettings) -> SourceSpec:
         rate=settings.rate if raw else None,
         channels=settings.channels if raw else None,
         dtype=raw_type(settings.dtype) if raw else "int16",
+        calibration_db=settings.calibration_db,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,16 @@ from earwitness.stream.messages import Alarm, ClipSaved, Ended, EventEnd, EventS
 RATE = 8000
 
 
-def level(rms_db: float, peak_db: float, stream: str = "a", clipped: int = 0) -> Level:
+def weighted(db: float, **more: Any) -> dict[str, Any]:
+    """The weighted levels of a steady sound."""
+    names = ("leq_db", "fast_db", "period_leq_db", "fast_max_db", "l10_db", "l50_db", "l90_db")
+    return {"weighting": "A", "calibrated": False, "period_s": 0.0, **dict.fromkeys(names, db), **more}
+
+
+def level(rms_db: float, peak_db: float, stream: str = "a", clipped: int = 0, **more: Any) -> Level:
     return Level(
         stream=stream, epoch=1, first_sample=0, end_sample=800, rate=RATE, rms_db=rms_db, peak_db=peak_db,
-        clipped=clipped,
+        clipped=clipped, **weighted(rms_db, **more),
     )  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from earwitness.nodes.broker import Broker
 from earwitness.stream.bus import QUEUE_MESSAGES, ZmqBus, ZmqPublisher, ZmqSubscriber
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.messages import AudioBlock, Ended, Level, topic_of
+from earwitness.stream.testing import example
 
 Wait = Callable[..., None]
 ALL_QUEUES = 10 * QUEUE_MESSAGES  # more small messages than fit anywhere between two processes but in the kernel
@@ -243,9 +245,7 @@ class TestPublisher:
     def test_without_a_listener_a_lossless_message_is_refused_and_a_latest_one_is_not(
         self, address: str, serve: Any, eventually: Wait
     ) -> None:
-        level = Level(
-            stream="hall", epoch=1, first_sample=0, end_sample=1, rate=1, rms_db=-9.0, peak_db=-3.0, clipped=0
-        )
+        level = msgspec.structs.replace(example(Level), stream="hall")
         with serve(address):
             bus = ZmqBus(address)
             publisher = bus.publisher()
@@ -467,5 +467,29 @@ def test_a_thousand_subscriptions_reach_a_publisher_that_comes_later(serve: Any,
             block = Ended(stream=f"s{number}", epoch=1, end_sample=0, rate=1, reason="", final=True)
             assert publisher.send(f"audio/s{number}", block, wait=True)
             assert len(listener.receive(5.0)) == 1
+        listener.close()
+        publisher.close()
+
+
+def test_latest_topics_can_be_followed_for_a_while(address: str, serve: Any, eventually: Wait) -> None:
+    def told(stream: str) -> list[str]:
+        publisher.send(f"level/{stream}", msgspec.structs.replace(example(Level), stream=stream))
+        return [envelope.message.stream for envelope in listener.receive(0.05)]
+
+    with serve(address):
+        listener = ZmqBus(address).subscriber(["health/"], "latest")
+        assert listener.synchronise()
+        publisher = ZmqBus(address).publisher()
+        listener.follow({"level/hall"})
+        eventually(lambda: told("hall"))
+        assert told("yard") == []
+        listener.follow({"level/yard"})
+        eventually(lambda: told("yard"))
+        assert told("hall") == []
+        listener.follow({"level/hall", "level/yard"})
+        eventually(lambda: told("hall"))
+        assert listener.missed == {}  # what was said while nobody followed is not missed
+        listener.follow(())
+        eventually(lambda: not publisher.heard("level/hall"))
         listener.close()
         publisher.close()

@@ -24,6 +24,7 @@ from earwitness.stream.report import (
     text_of,
     truth_line,
 )
+from earwitness.stream.testing import example
 
 UTC_NS = parse_utc("2026-11-21T10:00:12.340Z")
 START = EventStart(
@@ -80,7 +81,7 @@ def test_gaps_alarms_and_clips_have_their_lines_and_nothing_else_has() -> None:
         id="x", stream="a", label="dog", path="clips/a.flac", first_sample=0, end_sample=48_000, rate=48_000
     )
     assert (line_of(clip) or {})["duration"] == 1.0
-    level = Level(stream="a", epoch=1, first_sample=0, end_sample=1, rate=8000, rms_db=0, peak_db=0, clipped=0)
+    level = example(Level)
     assert line_of(level) is None
     assert text_of(level) is None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from earwitness.stream.messages import TOPICS, Ended, Level
-from earwitness.stream.testing import MemoryBus, examples
+from earwitness.stream.testing import MemoryBus, example, examples
 from earwitness.stream.wire import encode
 
 
@@ -11,7 +13,7 @@ def note(index: int, stream: str = "hall") -> Ended:
     return Ended(stream=stream, epoch=1, end_sample=index, rate=1, reason="", final=False)
 
 
-LEVEL = Level(stream="hall", epoch=1, first_sample=0, end_sample=1, rate=1, rms_db=-9.0, peak_db=-3.0, clipped=0)
+LEVEL = msgspec.structs.replace(example(Level), stream="hall")
 
 
 def test_a_message_reaches_whoever_subscribed_and_nobody_else() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earwitness.stream.messages import BY_NAME, TOPICS, AudioBlock, Ended, FeatureBlock, Level, ScoreBlock, Topic
-from earwitness.stream.testing import examples
+from earwitness.stream.testing import example, examples
 from earwitness.stream.wire import (
     MalformedMessage,
     belongs,
@@ -251,6 +251,6 @@ def test_a_probe_passes_on_every_channel_and_is_no_message() -> None:
 
 
 def test_the_level_of_silence_has_to_be_a_number() -> None:
-    level = Level(stream="x", epoch=1, first_sample=0, end_sample=1, rate=1, rms_db=-math.inf, peak_db=-99.0, clipped=0)
+    level = msgspec.structs.replace(example(Level), rms_db=-math.inf)
     with pytest.raises(MalformedMessage, match="rms_db"):
         decode(encode("level/x", 1, 0, level))
