@@ -21,6 +21,7 @@ from ..stream.messages import (
     Level,
     Message,
     ScoreBlock,
+    Spectrum,
 )
 
 FLOOR_DB = -120.0  # digital silence, and anything that is no number
@@ -37,6 +38,27 @@ PEAK_HOLDS_S = 1.5
 PEAK_FALLS_DB_S = 20.0
 CLIPPED_STAYS_S = 2.0
 RECENT_HEALTH = 20  # half a second each
+RECENT_SPECTRA = 300  # a tenth of a second each: more than most terminals are wide
+
+
+@dataclass
+class SpectrumView:
+    """The last spectra of one stream, without a hole."""
+
+    newest: Spectrum | None = None
+    columns: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=RECENT_SPECTRA))
+    """First sample, and the value of each band."""
+
+    def hear(self, message: Spectrum, payload: bytes | memoryview) -> None:
+        last, self.newest = self.newest, message
+        if last is not None and (
+            (last.epoch, last.bands_hz, last.floor_db, last.step_db)
+            != (message.epoch, message.bands_hz, message.floor_db, message.step_db)
+            or abs(message.first_sample - last.end_sample) > message.rate
+        ):
+            self.columns.clear()
+        if message.bands_hz:
+            self.columns.append((message.first_sample, bytes(payload)))
 
 
 @dataclass
@@ -52,6 +74,7 @@ class StreamView:
     final: bool = False
     lost_s: float = 0.0
     top: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)  # by model
+    spectrum: SpectrumView = field(default_factory=SpectrumView)
     _peak_db: float = FLOOR_DB
     _peak_at: float = -math.inf
     _clipped_at: float = -math.inf
@@ -144,6 +167,11 @@ class Board:
             self._ended(message, now)
         elif isinstance(message, Alarm):
             self._alarm(message)
+
+    def show(self, message: Spectrum, payload: bytes | memoryview) -> None:
+        """Notes a spectrum of a stream that is known."""
+        if message.stream in self.streams:
+            self.streams[message.stream].spectrum.hear(message, payload)
 
     def forget(self, now: float) -> None:
         """Lets go of streams, nodes and models that left."""

@@ -15,7 +15,7 @@ from ..stream.bus import Publisher
 from ..stream.clock import seconds
 from ..stream.config import Config
 from ..stream.errors import EarwitnessError
-from ..stream.messages import EventEnd, EventStart, Gap, Message, ScoreBlock
+from ..stream.messages import EventEnd, EventStart, Gap, Message, ScoreBlock, Spectrum, topic_of
 from ..stream.report import Heard, Match, json_line, line_of, match_truth, style_of, text_of, truth_line
 from ..stream.wire import Envelope
 from .board import Board
@@ -56,12 +56,19 @@ class Monitor(Node):
     def subscriptions(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return self.lossless, self.latest if self._screen else ()
 
+    def followed(self) -> frozenset[str]:
+        streams = self._screen.watched(self.board) if self._screen else ()
+        return frozenset(topic_of("spectrum", stream) for stream in streams)
+
     def handle(self, envelopes: list[Envelope]) -> None:
         self._took += len(envelopes)
         now = time.monotonic()
         try:
             for envelope in envelopes:
-                self._take(envelope.message, now)
+                if isinstance(envelope.message, Spectrum):
+                    self.board.show(envelope.message, envelope.payload)
+                else:
+                    self._take(envelope.message, now)
             self._hold_back()
         except BaseException:
             self._give_terminal_back()

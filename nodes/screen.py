@@ -20,9 +20,11 @@ from ..stream.messages import EventStart
 from ..stream.report import Match, duration_text, heard_and_lost, printable, truth_line
 from .board import Board, EventView, StreamView
 from .output import Output
+from .spectrogram import LEAST_ROWS, MOST_ROWS, Paint, Painted, paint_of, spectrogram
 
 METER_FLOOR_DB = -60.0
 MAX_TOP = 5  # classes a stream shows
+MAX_SPECTROGRAMS = 4
 MIN_EVENTS = 4  # lines that events get before streams show their classes in lines of their own
 SILENT_NODE_S = 3.0  # a sign of life comes twice a second
 REDRAW_S = 2.0  # all of it, should anything else have written on the terminal
@@ -41,6 +43,7 @@ class Screen:
         self.title = title
         self._output = output
         self._console = _console(80, environment)
+        self._paint = paint_of(None if self._console.no_color else self._console.color_system, environment)
         self._shown: list[tuple[str, object]] = []
         self._size = (0, 0)
         self._full_at = 0.0
@@ -65,8 +68,11 @@ class Screen:
             self._full_at, self._shown = now, []
         if now - self._footer_at >= FOOTER_S:
             self._footer, self._footer_at = footer(board, width, now), now
-        lines = picture(board, width, height, now, self.title, duration_text(round(now - self._begun_at)), self._footer)
-        keys: list[tuple[str, object]] = [(line.plain, tuple(line.spans)) for line in lines]
+        runs = duration_text(round(now - self._begun_at))
+        lines = picture(board, width, height, now, self.title, runs, self._footer, self._paint)
+        keys: list[tuple[str, object]] = [
+            (line.plain, line.ansi if isinstance(line, Painted) else tuple(line.spans)) for line in lines
+        ]
         for row, (line, key) in enumerate(zip(lines, keys, strict=True)):
             if row >= len(self._shown) or self._shown[row] != key:
                 # Erasing to the end of a line that is full would take its last letter.
@@ -75,6 +81,10 @@ class Screen:
         if writing:
             self._output.write(writing)
 
+    def watched(self, board: Board) -> list[str]:
+        """The streams whose spectrum may find room: the first ones, as long as there are few."""
+        return sorted(board.streams)[:MAX_SPECTROGRAMS] if 2 * len(board.streams) + LEAST_ROWS < self._size[1] else []
+
     def close(self) -> None:
         """Gives the terminal back as it was."""
         if self._open:
@@ -82,6 +92,8 @@ class Screen:
             self._output.write(_LEAVE)
 
     def _ansi(self, line: Text) -> str:
+        if isinstance(line, Painted):
+            return line.ansi
         with self._console.capture() as capture:
             self._console.print(line, end="", soft_wrap=True)
         return capture.get()
@@ -95,14 +107,15 @@ def picture(
     title: str = "earwitness",
     runs: str = "",
     foot: list[Text] | None = None,
+    paint: Paint = "shades",
 ) -> list[Text]:
-    """Exactly `height` lines of at most `width` cells. `foot`: the footer, made earlier."""
+    """Exactly `height` lines of at most `width` cells. `foot`: the footer, made earlier. `paint`: of spectrograms."""
     foot = footer(board, width, now) if foot is None else foot
     foot = foot[: 4 if height >= 20 else 3 if height >= 14 else 1 if height >= 6 else 0]
     alarms = _alarm_lines(board, width, 3 if height >= 16 else 1)
     room = height - 1 - len(foot) - len(alarms)
     with_events = room >= 6
-    streams = _stream_lines(board, width, room - (1 + min(MIN_EVENTS, room // 3) if with_events else 0), now)
+    streams = _stream_lines(board, width, room - (1 + min(MIN_EVENTS, room // 3) if with_events else 0), now, paint)
     events = _event_lines(board, width, room - len(streams)) if with_events else []
     lines = [_header(board, width, title, runs), *streams, *events]
     lines += [Text()] * (height - len(lines) - len(alarms) - len(foot))
@@ -142,18 +155,24 @@ def _header(board: Board, width: int, title: str, runs: str) -> Text:
     return Text(fit(left, width), "reverse")
 
 
-def _stream_lines(board: Board, width: int, room: int, now: float) -> list[Text]:
+def _stream_lines(board: Board, width: int, room: int, now: float, paint: Paint) -> list[Text]:
     """At most `room` lines. Streams keep their order, by name, so that the eye finds them again."""
     streams = [board.streams[name] for name in sorted(board.streams)]
     if not streams:
         return [Text(fit(" waiting for sound …", width), DIM)][: max(0, room)]
     detail = min(MAX_TOP, room // len(streams) - 1)
+    if streams[0].spectrum.columns:  # classes make room for a spectrogram as long as two are left
+        detail = min(detail, max(2, (room - LEAST_ROWS - 1) // len(streams) - 1))
     if detail >= 1 and width >= 40:
         lines = []
-        for stream in streams:
+        spare = room - len(streams) * (1 + detail)
+        drawn = min(MAX_SPECTROGRAMS, len(streams), spare // (LEAST_ROWS + 1))
+        rows = min(MOST_ROWS, spare // drawn - 1) if drawn else 0
+        for number, stream in enumerate(streams):
+            heard = spectrogram(stream.spectrum, width, rows, paint) if number < drawn else []
             figures = _period_line(stream, width) if detail > 2 else []
             classes = _class_lines(stream, width, detail - len(figures), board)
-            lines += [_meter_line(stream, width, now, None), *figures, *classes]
+            lines += [_meter_line(stream, width, now, None), *figures, *heard, *classes]
         return lines
     hidden = len(streams) - room if len(streams) > room else 0
     shown = streams[: room - 1] if hidden else streams

@@ -19,6 +19,7 @@ from earwitness.stream.sources.demo import make_scene
 from earwitness.stream.testing import MemoryBus
 
 from .test_board import end, health, level, scores, start
+from .test_spectrogram import band, spectrum
 
 Make = Callable[..., "Bench"]
 
@@ -233,3 +234,15 @@ def test_a_demo_ends_with_its_truth_beside_what_was_heard(make: Make) -> None:
     truth = [line for line in bench.lines() if line["event"] == "truth"]
     assert [(line["result"], line["label"]) for line in truth] == [("heard", first.label)]  # the rest was not played
     assert truth[0]["difference"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_spectra_are_asked_for_by_a_screen_alone_and_shown(make: Make) -> None:
+    bench = make(terminal="xterm-256color")
+    bench.say(level(-20, -10))
+    bench.node.tick()
+    assert bench.node.followed() == {"spectrum/a"}
+    bench.subscribers[1].follow(bench.node.followed())
+    bench.publisher.send("spectrum/a", spectrum(), band(3))
+    bench.say()
+    assert len(bench.node.board.streams["a"].spectrum.columns) == 1
+    assert make().node.followed() == frozenset()

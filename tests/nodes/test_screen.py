@@ -15,10 +15,12 @@ from rich.text import Text
 from earwitness.nodes.board import Board
 from earwitness.nodes.output import Output
 from earwitness.nodes.screen import Screen, closing_report, fit, picture, truth_report
+from earwitness.nodes.spectrogram import Paint
 from earwitness.stream.messages import Alarm, ClipSaved, Health, LedgerRow
 from earwitness.stream.report import match_truth
 
 from .test_board import end, level, scores, start
+from .test_spectrogram import band, spectrum
 
 
 def board_of(streams: int) -> Board:
@@ -153,3 +155,45 @@ def test_the_truth_stands_beside_what_was_heard() -> None:
 @given(st.text(), st.integers(0, 40))
 def test_a_fitted_text_has_exactly_so_many_cells(text: str, cells: int) -> None:
     assert cell_len(fit(text, cells)) == cells
+
+
+def with_spectra(board: Board, spectra: int = 60) -> Board:
+    for number in range(spectra):
+        for stream in board.streams:
+            board.show(spectrum(number, stream=stream), band(number % 16))
+    return board
+
+
+@given(st.integers(1, 150), st.integers(1, 60), st.integers(0, 9), st.sampled_from(["colour", "shades", "letters"]))
+def test_spectrograms_fit_any_terminal(width: int, height: int, streams: int, paint: Paint) -> None:
+    lines = picture(with_spectra(board_of(streams)), width, height, now=0.0, paint=paint)
+    assert len(lines) == height
+    assert all(cell_len(line.plain) <= width for line in lines)
+
+
+def test_a_spectrogram_leaves_room_for_classes_and_events() -> None:
+    board = with_spectra(board_of(0))
+    board.take(start(), 0.0)
+    text = shown(picture(board, 80, 24, now=0.0))
+    assert "-100 " in text
+    assert re.search(r"dog +█+▌? +0\.71", text)
+    assert re.search(r"00:00:00 +dog +0\.90 +now", text)
+
+
+def test_of_many_streams_the_first_ones_that_fit_have_a_spectrogram() -> None:
+    text = shown(picture(with_spectra(board_of(4)), 80, 40, now=0.0))
+    assert text.count("-100 ") == 1
+    assert text.index(" a ") < text.index("-100 ") < text.index(" s00 ")
+    assert "-100 " not in shown(picture(with_spectra(board_of(20)), 80, 40, now=0.0))
+
+
+def test_streams_are_watched_that_may_find_room(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "terminal", os.O_CREAT | os.O_RDWR)
+    screen = Screen(Output(fd), {"TERM": "xterm-256color"})  # 80 x 24
+    assert screen.watched(board_of(2)) == []  # nothing was drawn yet
+    screen.draw(with_spectra(board_of(2)), 0.0)
+    os.close(fd)
+    assert screen.watched(board_of(2)) == ["a", "s00", "s01"]
+    assert len(screen.watched(board_of(8))) == 4
+    assert screen.watched(board_of(30)) == []
+    assert "\x1b[38;5;16;48;5;228m▀" in (tmp_path / "terminal").read_text()
