@@ -493,27 +493,3 @@ def test_latest_topics_can_be_followed_for_a_while(address: str, serve: Any, eve
         eventually(lambda: not publisher.heard("level/hall"))
         listener.close()
         publisher.close()
-
-
-def test_latest_topics_can_be_followed_for_a_while(address: str, serve: Any, eventually: Wait) -> None:
-    def told(stream: str) -> list[str]:
-        publisher.send(f"level/{stream}", msgspec.structs.replace(example(Level), stream=stream))
-        return [envelope.message.stream for envelope in listener.receive(0.05)]
-
-    with serve(address):
-        listener = ZmqBus(address).subscriber(["health/"], "latest")
-        assert listener.synchronise()
-        publisher = ZmqBus(address).publisher()
-        listener.follow({"level/hall"})
-        eventually(lambda: told("hall"))
-        assert told("yard") == []
-        listener.follow({"level/yard"})
-        eventually(lambda: told("yard"))
-        assert told("hall") == []
-        listener.follow({"level/hall", "level/yard"})
-        eventually(lambda: told("hall"))
-        assert listener.missed == {}  # what was said while nobody followed is not missed
-        listener.follow(())
-        eventually(lambda: not publisher.heard("level/hall"))
-        listener.close()
-        publisher.close()
