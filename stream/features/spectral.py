@@ -175,18 +175,14 @@ class SpectralFlux(_Descriptor):
         self.initial = {"magnitude": np.zeros(1 + spec.n_fft // 2, np.float32)}
 
     def compute(self, batch: Batch) -> Samples:
-        bins = batch.magnitude.shape[1]
-        magnitude = batch.magnitude.reshape(-1, batch.count, bins)
-        before = self.carried["magnitude"]
+        magnitude = batch.magnitude
         change = np.empty_like(magnitude)
-        np.subtract(magnitude[:, 1:], magnitude[:, :-1], out=change[:, 1:])
-        if batch.opening:
-            change[:, 0] = 0
-        else:
-            np.subtract(magnitude[:, 0], before[batch.slots], out=change[:, 0])
-        before[batch.slots] = magnitude[:, -1]
-        rows = change.reshape(-1, bins)
-        return np.asarray(np.sqrt(products(rows, rows)) / np.float32(bins), np.float32)[:, None]
+        np.subtract(magnitude[1:], magnitude[:-1], out=change[1:])  # from stream to stream too, in one loop
+        firsts, lasts = magnitude[:: batch.count], magnitude[batch.count - 1 :: batch.count]
+        before = self.carried["magnitude"]
+        change[:: batch.count] = 0 if batch.opening else firsts - before[batch.slots]
+        before[batch.slots] = lasts
+        return np.asarray(np.sqrt(products(change, change)) / np.float32(change.shape[1]), np.float32)[:, None]
 
 
 class SpectralEntropy(_Weighted):

@@ -88,10 +88,12 @@ class ZeroCrossingRate(_Descriptor):
     unit = "share of samples"
 
     def compute(self, batch: Batch) -> Samples:
-        negative = batch.frames < _BELOW_ZERO
-        changes = np.zeros_like(negative)
-        np.not_equal(negative[:, 1:], negative[:, :-1], out=changes[:, 1:])
-        return _shares(changes)
+        negative = (batch.frames < _BELOW_ZERO).reshape(-1)
+        changes = np.empty_like(negative)
+        np.not_equal(negative[1:], negative[:-1], out=changes[1:])  # across rows too, in one loop
+        rows = changes.reshape(batch.rows, -1)
+        rows[:, 0] = False
+        return _shares(rows)
 
 
 class DcOffset(_Descriptor):
