@@ -169,6 +169,75 @@ def test_a_frame_has_the_same_bits_at_every_place_of_a_batch(spec: FrontEndSpec)
         np.testing.assert_array_equal(even, values[0])
 
 
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize("size", [1, 100, 160, 257, 5000])
+def test_edges_are_padded_as_librosa_pads_them(pad_mode: Any, size: int) -> None:
+    spec = FrontEndSpec(center=True, pad_mode=pad_mode)
+    samples = sounds(spec.sr)["noise"][:3000]
+    mels = librosa.feature.melspectrogram(
+        y=samples.astype(np.float64), sr=16000, n_fft=512, hop_length=160, win_length=400, pad_mode=pad_mode,
+        n_mels=64, fmin=50.0, fmax=8000.0,
+    )  # fmt: skip
+    theirs = 10 * np.log10(mels).T
+    np.testing.assert_allclose(stepwise(spec, samples, [size]), theirs, atol=2e-4)
+    np.testing.assert_array_equal(stepwise(spec, samples, [size]), compute(spec, samples))
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize("length", [1, 2, 100, 256, 257, 400, 513])
+def test_a_sound_shorter_than_its_padding_has_the_frames_that_are_promised(pad_mode: Any, length: int) -> None:
+    spec, samples = FrontEndSpec(center=True, pad_mode=pad_mode), sounds(16000)["noise"][:length]
+    assert len(compute(spec, samples)) == spec.frames_of(length)
+    np.testing.assert_array_equal(stepwise(spec, samples, [7]), compute(spec, samples))
+
+
+def test_a_frame_holds_the_features_side_by_side_in_the_order_that_they_are_named() -> None:
+    together = FrontEndSpec(feature=("stft_db", "log_mel", "mel"))
+    samples = sounds(16000)["noise"]
+    values = compute(together, samples)
+    assert values.shape[1] == together.dims == 257 + 64 + 64
+    for name, columns in together.columns.items():
+        np.testing.assert_array_equal(values[:, columns], compute(FrontEndSpec(feature=name), samples))
+
+
+STATES = [*SPECS, FrontEndSpec(center=True, pad_mode="reflect"), FrontEndSpec(feature=("log_mel", "stft_db"))]
+
+
+@pytest.mark.parametrize("spec", STATES, ids=[*NAMES, "reflect", "two"])
+@pytest.mark.parametrize("cut", [0, 1, 100, 300, 5000])
+def test_a_stream_goes_on_from_a_state_in_another_front_end(spec: FrontEndSpec, cut: int) -> None:
+    samples = sounds(spec.sr)["sweep"][:12_000]
+    first, second = FrontEnd(spec), FrontEnd(spec)
+    assert first.state("s") is None
+    second.push({"other": samples[:999], "s": samples[:5]})  # what is there of the name gives way
+    before = first.push({"other": samples[:50], "s": samples[:cut]})["s"].values
+    state = first.state("s")
+    assert state is not None
+    first.push({"s": samples[:777]})  # the state is a copy
+    second.restore("s", state)
+    after, tail = second.push({"s": samples[cut:]})["s"], second.flush("s")
+    assert after.first_frame == len(before)
+    np.testing.assert_array_equal(np.concatenate((before, after.values, tail.values)), compute(spec, samples))
+
+
+def test_a_thousand_streams_out_of_step_are_each_what_they_are_alone() -> None:
+    spec, rng, noise = FrontEndSpec(), np.random.default_rng(9), sounds(16000)["noise"]
+    front_end = FrontEnd(spec)
+    starts = {str(number): int(rng.integers(0, 20_000)) for number in range(1000)}
+    at, got = dict(starts), {name: [] for name in starts}
+    for turn in range(8):
+        chosen = [name for name in starts if turn < 2 or rng.random() < 0.7]
+        size = 160 if turn % 2 else 0
+        blocks = {name: noise[at[name] : at[name] + (size or int(rng.integers(0, 700)))] for name in chosen}
+        for name, frames in front_end.push(blocks).items():
+            assert frames.first_frame == sum(map(len, got[name]))
+            got[name].append(frames.values)
+            at[name] += len(blocks[name])
+    for name in ("0", "17", "400", "999"):
+        alone = compute(spec, noise[starts[name] : at[name]])
+        np.testing.assert_array_equal(np.concatenate(got[name]), alone)
+
+
 def test_a_tone_lands_in_its_band_and_twice_the_gain_is_six_decibels() -> None:
     spec, seconds = FrontEndSpec(), np.arange(16000) / 16000
     centres = librosa.mel_frequencies(spec.n_mels + 2, fmin=spec.fmin, fmax=spec.fmax)[1:-1]
