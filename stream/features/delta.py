@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +36,12 @@ def delta(frames: Samples, width: int, order: int) -> Samples:
     >>> delta(np.arange(0, 8, 2, dtype=np.float32)[:, None], width=3, order=1)[:, 0].tolist()
     [2.0, 2.0, 2.0, 2.0]
     """
-    count = len(frames)
-    if count < width:
-        inner = _centred(frames, count, order) if count > order else np.zeros((min(1, count), *frames.shape[1:]))
-        return np.repeat(np.asarray(inner, np.float32), count, axis=0)
-    return np.pad(_centred(frames, width, order), ((width // 2, width // 2), (0, 0)), mode="edge")
+    width = min(width, len(frames))
+    if width <= order:
+        return np.zeros_like(frames)
+    middles = _centred(frames, width, order)
+    before, after = width // 2, (width - 1) // 2
+    return np.concatenate((middles[:1].repeat(before, axis=0), middles, middles[-1:].repeat(after, axis=0)))
 
 
 @dataclass
@@ -58,92 +60,149 @@ class DeltaState:
 
 
 class Deltas:
-    """Lets frames out with their deltas, `width // 2` frames late, each stream by itself.
+    """Lets frames out with their deltas, `width // 2` frames late; streams that are in step are computed together.
 
     The first `width // 2` frames of a segment come out with the one that follows them, whose deltas they share; the
     last ones with `flush`. The values are those of `delta` over the whole segment, to the bit.
 
     Args:
         width: frames that a delta is fitted to, odd.
-        parts: for each output its columns among the values that come in, and the order of its delta: 0, 1 or 2.
+        parts: for each output its columns among the values that come in, and the order of its delta: 0, 1 or 2. Each
+            value that comes in is in one at least.
     """
 
     def __init__(self, width: int, parts: list[tuple[slice, int]]) -> None:
-        self._width, self._parts = width, parts
-        self._streams: dict[str, DeltaState] = {}
+        self._width, self._half, self._parts = width, width // 2, parts
+        self._dims = max(part.stop for part, _ in parts)
+        ends = np.cumsum([part.stop - part.start for part, _ in parts]).tolist()
+        self._places = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        self._outputs = ends[-1]
+        self._slots: dict[str, int] = {}
+        self._free: list[int] = []
+        self._frames = np.zeros((0, width, self._dims), np.float32)  # of each slot: the last frames that came,
+        self._held: list[int] = []  # how many of them there are,
+        self._seen: list[int] = []  # and the number of the next frame to come
 
-    def push(self, stream: str, first_frame: int, values: Samples) -> tuple[int, Samples]:
-        """Takes frames `[frames, values]`, numbered from `first_frame` on; returns those that are ready."""
-        kept = self._streams.get(stream)
-        if kept is None:
-            kept = self._streams[stream] = DeltaState(values[:0].copy(), first_frame, first_frame)
-        start = kept.next_frame
-        if not len(values):
-            return start, self._output(values, 0, 0)
-        known = np.concatenate((kept.frames, values))
-        half = self._width // 2
-        begin, end = start - kept.first_frame, len(known) - half
-        if len(known) < self._width:  # none is out yet: begin is 0
-            kept.frames = known
-            return start, self._output(known, 0, 0)
-        kept.next_frame = kept.first_frame + end
-        surplus = len(known) - self._width
-        kept.frames, kept.first_frame = known[surplus:].copy(), kept.first_frame + surplus
-        return start, self._output(known[max(0, begin - half) :], min(begin, half), end - begin)
+    def push(self, frames: Mapping[str, tuple[int, Samples]]) -> dict[str, tuple[int, Samples]]:
+        """Takes frames of each stream, (number of the first, `[frames, values]`); returns those that are ready."""
+        groups: dict[tuple[int, int], list[str]] = {}
+        ready: dict[str, tuple[int, Samples]] = {}
+        for name, (first, values) in frames.items():
+            slot = self._slots.get(name)
+            if slot is None:
+                slot = self._join(name, first)
+            ready[name] = (self._next(slot), _NONE)  # keeps the order; the values follow
+            groups.setdefault((self._held[slot], len(values)), []).append(name)
+        for (held, count), names in groups.items():
+            together = max(1, _AT_ONCE // ((held + count) * self._dims + 1))
+            for start in range(0, len(names), together):
+                some = names[start : start + together]
+                slots = [self._slots[name] for name in some]
+                results = self._advance(slots, held, count, [frames[name][1] for name in some])
+                for name, values in zip(some, results, strict=True):
+                    ready[name] = (ready[name][0], values)
+        return ready
 
     def flush(self, stream: str, first_frame: int, values: Samples) -> tuple[int, Samples]:
         """Takes the segment's last frames and returns all that are left."""
-        start, ready = self.push(stream, first_frame, values)
-        kept = self._streams.pop(stream)
-        begin = kept.next_frame - kept.first_frame
-        rest = self._output(kept.frames, begin, len(kept.frames) - begin)
+        start, ready = self.push({stream: (first_frame, values)})[stream]
+        slot = self._slots[stream]
+        held = self._held[slot]
+        kept = self._frames[slot, :held]
+        wait = held - (self._next(slot) - (self._seen[slot] - held))
+        rest = np.empty((wait, self._outputs), np.float32)
+        for (part, order), place in zip(self._parts, self._places, strict=True):
+            whole = delta(kept[:, part], self._width, order) if order else kept[:, part]
+            rest[:, place] = whole[held - wait :]
+        self.reset(stream)
         return start, np.concatenate((ready, rest))
 
     def reset(self, stream: str) -> None:
         """Forgets a stream."""
-        self._streams.pop(stream, None)
+        slot = self._slots.pop(stream, None)
+        if slot is not None:
+            self._free.append(slot)
 
     def state(self, stream: str) -> DeltaState | None:
         """A copy of what is kept of a stream."""
-        kept = self._streams.get(stream)
-        return kept and DeltaState(kept.frames.copy(), kept.first_frame, kept.next_frame)
+        slot = self._slots.get(stream)
+        if slot is None:
+            return None
+        held = self._held[slot]
+        return DeltaState(self._frames[slot, :held].copy(), self._seen[slot] - held, self._next(slot))
 
     def restore(self, stream: str, state: DeltaState) -> None:
         """Goes on from `state`."""
-        self._streams[stream] = DeltaState(state.frames.copy(), state.first_frame, state.next_frame)
+        self.reset(stream)
+        held = len(state.frames)
+        slot = self._join(stream, state.first_frame + held)
+        self._frames[slot, :held], self._held[slot] = state.frames, held
 
     def bytes_per_stream(self, values: int) -> int:
         """The most that is kept for each stream, in bytes."""
-        return self._width * values * np.dtype(np.float32).itemsize
+        return self._width * values * self._frames.itemsize
 
-    def _output(self, frames: Samples, begin: int, count: int) -> Samples:
-        """All outputs for `count` frames from number `begin` of `frames` on, float32 `[count, outputs]`."""
-        wanted = slice(begin, begin + count)
-        columns = [
-            (delta(frames[:, part], self._width, order) if order and count else frames[:, part])[wanted]
-            for part, order in self._parts
-        ]
-        return np.concatenate(columns, axis=1)
+    def _join(self, name: str, next_frame: int) -> int:
+        if not self._free:
+            old, new = len(self._held), max(1, 2 * len(self._held))
+            self._frames = np.concatenate((self._frames, np.zeros((new - old, *self._frames.shape[1:]), np.float32)))
+            self._held += [0] * (new - old)
+            self._seen += [0] * (new - old)
+            self._free = list(reversed(range(old, new)))
+        slot = self._slots[name] = self._free.pop()
+        self._held[slot], self._seen[slot] = 0, next_frame
+        return slot
+
+    def _next(self, slot: int) -> int:
+        """The number of the next frame to let out: none is out before there are as many as a delta is fitted to."""
+        held = self._held[slot]
+        return self._seen[slot] - (self._half if held == self._width else held)
+
+    def _advance(self, slots: list[int], held: int, count: int, values: list[Samples]) -> Iterable[Samples]:
+        """Takes `count` frames of each of some streams that hold as many; the outputs that are ready of each."""
+        width, half, known = self._width, self._half, held + count
+        if not count:
+            return [np.empty((0, self._outputs), np.float32)] * len(slots)
+        frames = np.empty((len(slots), known, self._dims), np.float32)
+        frames[:, :held] = self._frames[slots, :held]
+        frames[:, held:] = np.concatenate(values).reshape(len(slots), count, self._dims)
+        keep = min(known, width)
+        self._frames[slots, :keep] = frames[:, known - keep :]
+        for slot in slots:
+            self._held[slot] = keep
+            self._seen[slot] += count
+        opening = held < width
+        begin, end = 0 if opening else half + 1, known - half if known >= width else 0
+        ready = np.empty((len(slots), max(0, end - begin), self._outputs), np.float32)
+        if ready.shape[1]:
+            for (part, order), place in zip(self._parts, self._places, strict=True):
+                if not order:
+                    ready[:, :, place] = frames[:, begin:end, part]
+                    continue
+                if opening:
+                    ready[:, half:, place] = _centred(frames[:, :, part], width, order)
+                    ready[:, :half, place] = ready[:, half : half + 1, place]
+                else:
+                    ready[:, :, place] = _centred(frames[:, 1:, part], width, order)
+        return ready
+
+
+_NONE = np.empty((0, 0), np.float32)
+_AT_ONCE = 1 << 15  # values, so that what is made of them stays in the cache
 
 
 def _centred(frames: Samples, width: int, order: int) -> Samples:
-    """The derivative at the middle of each `width` consecutive frames, float32 `[frames - width + 1, dims]`.
+    """The derivative in the middle of each `width` consecutive frames, float32 `[..., frames - width + 1, dims]`.
 
     With t = -(width - 1) / 2 .. (width - 1) / 2 the fitted slope is  sum(t x) / sum(t²); the second derivative of the
     fitted parabola  2 sum(q x) / sum(q²)  with  q = t² - mean(t²): q is orthogonal to 1 and t, and has leading term t².
+    Scaled to whole numbers, 2 t and 12 q, they make products of single-precision values that double precision holds
+    exactly, and all but always their sums: so the derivative of a constant is exactly 0.
     """
-    t = np.arange(width) - (width - 1) / 2
-    basis = t if order == 1 else t * t - np.mean(t * t)
-    weights = order * basis / np.sum(basis * basis)
-    middles = len(frames) - width + 1
-    # Frame by frame of the fit: sums in the same order for every frame, so bits do not hang on how many there are.
-    # The weights sum to 0, so differences may stand for values, and a constant gives exactly 0.
-    exact = frames.astype(np.float64)
-    total = np.zeros((middles, *frames.shape[1:]))
-    middle = exact[width // 2 :][:middles]
-    for place in range(width // 2):
-        before, after = exact[place:][:middles], exact[width - 1 - place :][:middles]
-        change = after - before if order == 1 else (after - middle) + (before - middle)
-        change *= weights[width - 1 - place]
-        total += change
-    return total.astype(np.float32)
+    steps = 2 * np.arange(width) - (width - 1)
+    weights = (steps if order == 1 else 3 * steps * steps - (width * width - 1)).astype(np.float64)
+    scale = (2.0 if order == 1 else 24.0) / np.sum(weights * weights)
+    windows = np.lib.stride_tricks.sliding_window_view(frames, width, axis=-2)
+    # Laid out by ourselves: sums along contiguous memory keep their order whatever the number of frames.
+    products = np.multiply(windows, weights, out=np.empty(windows.shape))
+    return np.asarray(products.sum(axis=-1) * scale, np.float32)

@@ -148,7 +148,7 @@ class FrontEnd:
         result = self._push(list(blocks), list(blocks.values()))
         if self._deltas is None:
             return result
-        return {name: Frames(*self._deltas.push(name, *frames)) for name, frames in result.items()}
+        return {name: Frames(*ready) for name, ready in self._deltas.push(result).items()}
 
     def flush(self, stream: str) -> Frames:
         """End the segment of `stream`: the frames that waited for what follows, and nothing is left of it."""
