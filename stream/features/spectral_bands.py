@@ -45,18 +45,20 @@ class SpectralContrast(Feature):
         self._bands = _contrast_bins(spec, spec.contrast_bands)
 
     def compute(self, batch: Batch) -> Samples:
-        peaks = np.empty((batch.rows, len(self._bands)), np.float32)
+        peaks = np.empty((len(self._bands), batch.rows), np.float32)
         valleys = np.empty_like(peaks)
+        upright = np.ascontiguousarray(batch.magnitude.T)  # numpy finds extremes of short rows slowly, of columns fast
         for band, (begin, end, few) in enumerate(self._bands):
-            ordered = np.sort(batch.magnitude[:, begin:end], axis=1)
             if few == 1:
-                valleys[:, band], peaks[:, band] = ordered[:, 0], ordered[:, -1]
+                np.minimum.reduce(upright[begin:end], axis=0, out=valleys[band])
+                np.maximum.reduce(upright[begin:end], axis=0, out=peaks[band])
             else:
-                valleys[:, band] = np.add.reduce(ordered[:, :few], axis=1) / np.float32(few)
-                peaks[:, band] = np.add.reduce(ordered[:, -few:], axis=1) / np.float32(few)
+                ordered = np.sort(batch.magnitude[:, begin:end], axis=1)
+                np.divide(np.add.reduce(ordered[:, :few], axis=1), np.float32(few), out=valleys[band])
+                np.divide(np.add.reduce(ordered[:, -few:], axis=1), np.float32(few), out=peaks[band])
         contrast = decibels(peaks, self.spec.amin)
         contrast -= decibels(valleys, self.spec.amin)
-        return contrast
+        return np.ascontiguousarray(contrast.T)
 
 
 class BandEnergy(Feature):

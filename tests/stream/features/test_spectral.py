@@ -283,3 +283,10 @@ def test_octave_bands_lie_around_a_kilohertz_and_fit() -> None:
     coarse = FrontEndSpec(feature="band_energy", n_fft=64, win_length=64, hop_length=32)
     assert band_edges(coarse)[0] > 150
     assert coarse.dims == len(spectral_bands.BandEnergy.labels(coarse))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_values_lie_row_by_row(name: str) -> None:
+    values = FrontEnd(FrontEndSpec(feature=name)).push({"s": sound("noise")})["s"].values
+    assert values.flags.c_contiguous
+    assert values.dtype == np.float32
