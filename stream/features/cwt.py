@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,8 @@ class Cwt(Feature):
 
     discretised as `pywt.cwt(x, s, "cmor1.5-1.0" or "mexh", precision=12)` does it, whose names for the frequencies
     these are. Frequencies f are `cwt_fmax * 2 ** (-i / voices_per_octave)` down to `cwt_fmin`. A sine of amplitude A
-    gives about A / 2 * sqrt(s) with "morlet" at its scale (times sin(x) / x, x = pi f / sr, since the wavelet is averaged
-    over each sample: -0.9 dB at sr / 4). Outside of the signal are zeros.
+    gives about A / 2 * sqrt(s) with "morlet" at its scale, times sin(x) / x with x = pi f / sr, since the wavelet is
+    averaged over each sample: 0.9 dB less at sr / 4. Outside of the signal are zeros.
 
     A frame waits for what follows its middle: with "morlet" 8 periods of the lowest frequency, with "mexican_hat" 1.8
     (`latency_samples`, for each scale); all scales of a frame come together, with the lowest.
@@ -154,10 +154,11 @@ class _Wavelet(NamedTuple):
 
     def lowest(self, sr: int) -> float:
         """The lowest frequency whose wavelet is no longer than `LONGEST`, rounded up to 0.001 Hz."""
-        return math.ceil(1000.0 * self.centre * sr * (_TIMES[-1] - _TIMES[0]) / (LONGEST - 1)) / 1000.0
+        return math.ceil(1000.0 * self.centre * sr * _SUPPORT / (LONGEST - 1)) / 1000.0
 
 
 # pywt.ContinuousWavelet.wavefun(level=12): -8..8 in 4,096 steps.
+_SUPPORT = 16.0
 _TIMES = np.linspace(-8.0, 8.0, 1 << 12)
 _WAVELETS = {
     "morlet": _Wavelet(1.0, np.exp(2j * np.pi * _TIMES - _TIMES**2 / 1.5) / np.sqrt(1.5 * np.pi)),
@@ -316,7 +317,7 @@ _ROWS = 128
 
 
 @lru_cache(maxsize=4)
-def _filters_of(wavelet: str, sr: int, fmin: float, fmax: float, voices: int) -> _Filters:
+def _filters_of(wavelet: Literal["morlet", "mexican_hat"], sr: int, fmin: float, fmax: float, voices: int) -> _Filters:
     from .spec import FrontEndSpec
 
     spec = FrontEndSpec(feature="stft", wavelet=wavelet, sr=sr, cwt_fmin=fmin, cwt_fmax=fmax, voices_per_octave=voices)
