@@ -206,6 +206,10 @@ def test_a_scale_looks_no_further_than_its_latency(spec: FrontEndSpec) -> None:
             break
 
 
+def test_a_signal_shorter_than_a_frame_has_no_coefficients() -> None:
+    assert wavelet_coefficients(SPECS[0], np.ones(100, np.float32)).shape == (0, SPECS[0].dims)
+
+
 def test_other_features_beside_it_change_nothing() -> None:
     spec = SPECS[0]
     sound = sounds(16000)["sweep"]
