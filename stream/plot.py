@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +86,18 @@ def write_plot(
 
 def save(data: PlotData, path: Path) -> None:
     """Draws and writes a PNG."""
-    import matplotlib
-
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        _settle_style()
+    with _style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # in a file's name: a box stands for it
         draw(data).savefig(path, format="png", metadata={"Software": None})
 
 
 def draw(data: PlotData) -> Any:
     """The picture as a `matplotlib.figure.Figure`, an Axes a row, labelled with the row's name."""
+    with _style():
+        return _draw(data)
+
+
+def _draw(data: PlotData) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -134,14 +137,15 @@ def check_matplotlib() -> None:
         raise EarwitnessError("a picture needs matplotlib: pip install matplotlib") from None
 
 
-def _settle_style() -> None:
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
     """The same picture for everybody, whatever their own matplotlibrc says."""
     import matplotlib
 
-    settings: Any = matplotlib.rcParams
     keep = {"backend", "backend_fallback", "interactive"}
-    settings.update({name: value for name, value in matplotlib.rcParamsDefault.items() if name not in keep})
-    settings.update(STYLE)
+    settings: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if name not in keep}
+    with matplotlib.rc_context(settings | STYLE):
+        yield
 
 
 def _headline(data: PlotData) -> str:

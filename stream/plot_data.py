@@ -15,6 +15,7 @@ from .features.catalog import FEATURES, find_feature
 from .features.delta import parse_delta
 from .features.frontend import FrontEnd
 from .features.spec import WAVEFORM, FrontEndSpec
+from .features.weighting import LOWEST_RATE
 from .sources.recording import Recording
 
 Samples = NDArray[np.float32]
@@ -115,8 +116,8 @@ def gather(
 
     Raises EarwitnessError on unknown rows and bad options.
     """
-    chosen = _resolved(rows)
-    wanted = tuple(dict.fromkeys(name for row in chosen for name in ROWS.get(row, (row,)) if _known(name)))
+    chosen = _resolved(rows, recording.rate)
+    wanted = tuple(dict.fromkeys(name for row in chosen for name in ROWS.get(row, (row,))))
     spec, wavelets = _specs(recording, wanted, options)
     main = FrontEnd(spec)
     main_pools = _pools(spec, recording.samples)
@@ -166,10 +167,10 @@ def gather(
     )
 
 
-def _resolved(rows: Sequence[str]) -> tuple[str, ...]:
+def _resolved(rows: Sequence[str], rate: int) -> tuple[str, ...]:
     """The rows to draw, each once. Raises EarwitnessError on an unknown one."""
     if not rows:
-        return tuple(row for row, needs in ROWS.items() if any(map(_known, needs)))
+        return tuple(row for row in ROWS if row != "level" or rate >= LOWEST_RATE)
     chosen = []
     for row in rows:
         name = SHOWN_AS.get(row, row)
@@ -180,10 +181,6 @@ def _resolved(rows: Sequence[str]) -> tuple[str, ...]:
             raise EarwitnessError(f"{row} cannot be drawn; take {SHOWN_AS.get(bare, bare)}")
         chosen.append(name)
     return tuple(dict.fromkeys(chosen))
-
-
-def _known(feature: str) -> bool:
-    return parse_delta(feature)[0] in FEATURES
 
 
 def _specs(

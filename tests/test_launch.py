@@ -89,12 +89,72 @@ def test_devices_are_ids_that_a_run_takes_or_a_hint_where_there_is_none() -> Non
     assert done.stdout or len(done.stderr.splitlines()) == 1
 
 
+def test_features_of_recordings_are_written_in_numbers(tmp_path: Path) -> None:
+    import numpy as np
+    import soundfile
+
+    samples = np.float32([0.1, np.nan] * 4000)
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 8000, subtype="FLOAT")
+    files = (tmp_path / "a.wav", tmp_path / "b.wav")
+    wanted = ("--feature", "mel", "--feature", "rms", "--n-mels", "9")
+    done = earwitness("features", *files, "-o", f"{tmp_path}/out/", *wanted)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr == "".join(
+        f"earwitness: {name}.wav: 4000 samples are no sound (NaN, Inf): they count as silence\n" for name in "ab"
+    )
+    for name in ("a", "b"):
+        with np.load(tmp_path / "out" / f"{name}.npz") as numbers:
+            assert numbers["mel"].shape == (126, 9)
+
+
+def test_features_are_listed_with_unit_and_meaning() -> None:
+    done = earwitness("features", "--list")
+    assert done.returncode == 0, done.stderr
+    assert any(line.split()[:2] == ["spectral_centroid", "Hz"] for line in done.stdout.splitlines())
+
+
+def test_a_recording_becomes_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = earwitness("plot", "demo", "-o", tmp_path / "demo.png", "--feature", "waveform", "--rate", "8000")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("features", "no.wav", "-o", "x.npz", "--feature", "mel"), "no such file: no.wav"),
+        (("features", __file__, "-o", "x.npz", "--feature", "mel"), "no sound file"),
+        (("features", "demo", "-o", "x.npz", "--feature", "mell"), "did you mean 'mel'?"),
+        (("features", "demo", "-o", "x.npz", "--feature", "mel", "--hop-length", "0"), "hop_length is 0"),
+        (("features", "demo", "-o", "x.npz", "--feature", "mel", "--set", "powr=1"), "did you mean 'power'?"),
+        (("features", "demo", "-o", "x.mp3", "--feature", "mel"), "unknown kind of file '.mp3'"),
+        (("features", "demo", "-o", "x.csv", "--feature", "stft"), "stft is complex"),
+        (("features", "demo"), "--feature NAME"),
+        (("features",), "FILE is missing"),
+        (("plot", "no.wav", "-o", "x.png"), "no such file: no.wav"),
+        (("plot", "demo", "-o", "x.png", "--feature", "sepctrum"), "did you mean 'spectrum'?"),
+        (("plot", "demo", "-o", "x.pdf"), "a picture is a .png"),
+        (("plot", "demo"), "--out"),
+    ],
+)
+def test_what_features_and_plot_cannot_do_is_one_line(arguments: tuple[str, ...], says: str) -> None:
+    done = earwitness(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("earwitness: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+
+
 def test_wrong_usage_ends_with_2() -> None:
     assert earwitness("lisen").returncode == 2
     assert earwitness("run", "--no-such-option").returncode == 2
 
 
-@pytest.mark.parametrize("command", ["run", "devices", "doctor", "keys", "models", "bench"])
+@pytest.mark.parametrize("command", ["run", "devices", "doctor", "keys", "models", "features", "plot", "bench"])
 def test_every_command_has_a_help(command: str) -> None:
     done = earwitness(command, "--help")
     assert done.returncode == 0, done.stderr
