@@ -263,7 +263,8 @@ class ZmqPublisher:
 
     def close(self) -> None:
         deadline = time.monotonic() + LINGER_S
-        for channel in {BY_NAME[topic.partition("/")[0]].channel for topic in self._sequence}:
+        sent = {BY_NAME[topic.partition("/")[0]] for topic in self._sequence}
+        for channel in {row.channel for row in sent if row.delivery == "lossless"}:
             self._settle(channel, deadline)
         for socket in self._sockets.values():
             socket.close(linger=max(0, round(1000 * (deadline - time.monotonic()))))

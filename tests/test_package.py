@@ -51,4 +51,4 @@ def test_the_makefile_has_the_five_targets() -> None:
 
 
 def _name(requirement: str) -> str:
-    return re.split(r"[^a-z0-9-]", requirement)[0]
+    return re.split(r"[^a-z0-9-]", requirement.lower())[0]

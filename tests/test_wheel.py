@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy: setuptools writes into the tree that it builds from."""
     folder = tmp_path_factory.mktemp("wheel")
-    leave = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "out", "runs", "clips")
+    leave = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "*.so", "build", "dist", "out", "runs", "clips")
     shutil.copytree(ROOT, folder / "tree", ignore=leave)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q"]
     done = subprocess.run([*pip, "-w", folder, folder / "tree"], capture_output=True, text=True, timeout=110)
@@ -49,11 +49,15 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_holds_every_file_of_the_rooms_and_nothing_else(wheel: Path) -> None:
     rooms = ("stream", "models", "nodes")
-    files = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py*") if path.suffix in (".py", ".pyi")]
     files += [path for path in (ROOT / "models" / "pretrained").rglob("*") if path.is_file()]
     expected = {f"earwitness/{path.relative_to(ROOT)}" for path in files if "__pycache__" not in path.parts}
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert shipped == expected | {"earwitness/launch.py"}
+    compiled = {name for name in shipped if name.endswith(".so")}
+    assert {name.split(".")[0] for name in compiled} == {
+        f"earwitness/{path.relative_to(ROOT).with_suffix('')}" for path in (ROOT / "stream").rglob("*.c")
+    }, "every C file is an extension of the wheel; a compiler was at hand"
+    assert shipped - compiled == expected | {"earwitness/launch.py"}
 
 
 def test_carries_its_licence_and_one_command(wheel: Path) -> None:
