@@ -76,12 +76,12 @@ class TorchFrontEnd(nn.Module):
         if waveforms.ndim != 2:
             raise TypeError(f"waveforms are [batch, samples], not {list(waveforms.shape)}")
         waveforms = waveforms.to(torch.float32)
-        count = self.spec.frames_of(waveforms.shape[1])
-        if not count or not len(waveforms):
-            return waveforms.new_zeros(len(waveforms), count, self.spec.dims)
-        opening = torch.ones(len(waveforms), dtype=torch.bool, device=waveforms.device)
+        streams, count, device = waveforms.shape[0], self.spec.frames_of(waveforms.shape[1]), waveforms.device
+        if not count or not streams:
+            return waveforms.new_zeros(streams, count, self.spec.dims)
+        opening = torch.ones(streams, dtype=torch.bool, device=device)
         batch = self.batch(self._padded(waveforms), count, opening)
-        values = [feature(batch, feature.fresh(len(waveforms), waveforms.device))[0] for feature in self.ordered()]
+        values = [feature(batch, feature.fresh(streams, device))[0] for feature in self.ordered()]
         return self.outputs(torch.cat(values, -1))
 
     def outputs(self, values: Tensor) -> Tensor:

@@ -22,38 +22,49 @@ from ..stream.features.mfcc import Mfcc
 from ..stream.features.spec import FrontEndSpec
 from ..stream.features.windows import analysis_window
 
-DB_PER_NEPER = 10.0 / np.log(10.0)
+LONGEST_BAG = 64
+"""Numbers that are summed one after another."""
+
+DB_PER_NEPER = float(10.0 / np.log(10.0))
 
 
 class Sums(nn.Module):
     """`weighing.Weights` on tensors: `values @ matrix.T`, zeros left out, gradients included.
 
-    Each sum is taken in float32 in a fixed order, as a bag of weighted rows and not as a matrix product. So TF32, which
-    torch may use for products (10 bits of mantissa, an error of 1e-3) and autocast do not touch it, and a frame's sums
+    Each sum is taken in float32 in a fixed order, as bags of weighted rows and not as a matrix product. So TF32, which
+    torch may use for products (10 bits of mantissa, an error of 1e-3), and autocast do not touch it, and a frame's sums
     do not depend on how many frames share the call.
 
     Args:
-        matrix: `[out, values]`.
+        matrix: `[out, values]`, each row with a weight that is not 0.
     """
 
     places: Tensor
     weights: Tensor
+    bags: Tensor
     starts: Tensor
 
     def __init__(self, matrix: NDArray[np.floating]) -> None:
         super().__init__()
         self.outputs = len(matrix)
         outputs, places = np.nonzero(matrix)
-        self.register_buffer("places", torch.from_numpy(places), persistent=False)
+        first = np.searchsorted(outputs, np.arange(len(matrix)))
+        # Long sums are sums of short ones: a thousand numbers one after another would lose 1e-6 of the largest.
+        bags = np.flatnonzero((np.arange(len(outputs)) - first[outputs]) % LONGEST_BAG == 0)
+        tables = {"places": places, "bags": bags, "starts": np.searchsorted(outputs[bags], np.arange(len(matrix)))}
+        for name, table in tables.items():
+            self.register_buffer(name, torch.from_numpy(table), persistent=False)
         weights = np.asarray(matrix[outputs, places], np.float32)
         self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
-        starts = np.searchsorted(outputs, np.arange(len(matrix)))
-        self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
+        self._twice = len(bags) > len(matrix)
 
     def forward(self, values: Tensor) -> Tensor:
         """The sums of each row, `[..., values]` -> `[..., out]`."""
         rows = values.reshape(-1, values.shape[-1]).T.contiguous()
-        sums = embedding_bag(self.places, rows, self.starts, mode="sum", per_sample_weights=self.weights)
+        sums = embedding_bag(self.places, rows, self.bags, mode="sum", per_sample_weights=self.weights)
+        if self._twice:
+            every = torch.arange(len(self.bags), device=sums.device)
+            sums = embedding_bag(every, sums, self.starts, mode="sum")
         return sums.T.reshape(*values.shape[:-1], self.outputs)
 
 
@@ -132,7 +143,7 @@ class TensorBatch:
         """Magnitudes to the power of `exponent`, `[streams, frames, bins]`."""
         if exponent == 2.0:
             return self.power
-        return self.magnitude if exponent == 1.0 else self.magnitude**exponent
+        return self.magnitude if exponent == 1.0 else torch.pow(self.magnitude, exponent)
 
     @cached_property
     def mel(self) -> Tensor:

@@ -17,11 +17,12 @@ from ..stream.errors import EarwitnessError
 from ..stream.features import chroma, cwt, mfcc, pcen, spectral_bands, time_domain
 from ..stream.features.catalog import find_feature
 from ..stream.features.spec import FrontEndSpec
-from ..stream.features.time_domain import TINY
 from ..stream.level import CLIPPED
 from .frontend_batch import Sums, TensorBatch, decibels, root
 
 State = dict[str, Tensor]
+
+TINY = float(time_domain.TINY)
 
 
 class TensorFeature(nn.Module):
@@ -253,18 +254,18 @@ def _compressed(values: Tensor, bias: float, power: float) -> Tensor:
     if power == 0:
         return values.log1p()
     if bias == 0:
-        return values**power
-    return torch.expm1(power * torch.log1p(values / bias)) * bias**power
+        return values.pow(power)
+    return torch.expm1(power * torch.log1p(values / bias)) * float(bias**power)
 
 
 class _Cwt(TensorFeature):
     def __init__(self, name: str, spec: FrontEndSpec) -> None:
         super().__init__(name, spec)
         kernels = cwt._kernels(spec)
-        first, end = min(kernel.first for kernel in kernels), max(kernel.end for kernel in kernels)
-        matrix = np.zeros((len(kernels), end - first), np.complex128)
+        first, end = min(kernel.first for kernel in kernels), max(kernel.last + 1 for kernel in kernels)
+        matrix = np.stack([kernel.inside(range(first, end)) for kernel in kernels])
         for row, kernel in zip(matrix, kernels, strict=True):
-            row[kernel.first - first :][: len(kernel.taps)] = kernel.taps
+            row[kernel.last - first] += kernel.rest
         self.complex = spec.wavelet == "morlet"
         self.kernels = Sums(np.concatenate((matrix.real, matrix.imag)) if self.complex else matrix.real)
         self._start, self._length = self.before + spec.frame_length // 2 + first, end - first
