@@ -131,7 +131,7 @@ def descriptor_lines(figures: Figures) -> Iterator[str]:
     yield from _if_any(f"cwt, 64 scales, {CWT_STREAMS} streams", figures, ours_in("cwt", CWT_STREAMS))
     yield ""
     yield from _single_lines(
-        figures, ("librosa descriptors, 60 s at once", "opensmile, 60 s at once", "opensmile, 60 s in 100 ms blocks")
+        figures, ("librosa descriptors, 60 s at once", "opensmile, 60 s at once", "opensmile, 20 s in 100 ms blocks")
     )
 
 
@@ -190,7 +190,11 @@ def wall_lines(figures: Figures) -> Iterator[str]:
     yield from ("", f"| | {' | '.join(kinds)} |", "| --- " * (1 + len(kinds)) + "|")
     for case, speeds in figures.wall.items():
         yield f"| {case} | {' | '.join(f'{speeds[kind]:,.0f}' for kind in kinds)} |"
-    yield from ("", "Two threads or processes have streams of their own each; the sum of both is told.", "")
+    yield from (
+        "",
+        "Both threads or processes have streams of their own; their sum is told. Other work on the machine shows here.",
+        "",
+    )
 
 
 def memory_lines(figures: Figures) -> Iterator[str]:
