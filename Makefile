@@ -16,7 +16,7 @@ VENV    := .venv
 LOCKED  := $(shell command -v flock >/dev/null 2>&1 && echo flock pyproject.toml)
 TESTED  := '.[network,litert,train,test]'
 MEASURED := '.[network,litert,train,test,bench]'
-INPUTS  := pyproject.toml constraints.txt stream/features/_kernel.c
+INPUTS  := pyproject.toml constraints.txt stream/features/_kernel.c stream/features/_filters.c
 INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test lint bench clean setup-run setup-test setup-bench
@@ -39,7 +39,7 @@ bench: setup-bench
 
 clean:
 	rm -rf $(VENV) .mypy .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
-	rm -f stream/features/_kernel.*.so
+	rm -f stream/features/_kernel.*.so stream/features/_filters.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two calls in one clone wait for each other: the stamps are looked at again behind the lock.

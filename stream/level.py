@@ -7,6 +7,7 @@ counts.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ CLIPPED = 0.9999
 _STEPS_PER_S = 400  # so often is the maximum looked for: fast time weighting falls by 0.09 dB meanwhile
 _STEPS = 20  # to a slot of 50 ms, of which a period is made
 _CLASSES_PER_DB = 10  # of levels that are counted for percentiles
-_HIGHEST_DB = 60.0  # float samples may exceed full scale
+_CLASSES = 1_801  # up to 60 dB: float samples may exceed full scale
 
 Samples = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -136,14 +137,14 @@ class WeightedMeter:
         squares = self._weighting.apply(samples.T, self._state)
         squares *= squares
         mean = squares.mean(axis=0) if len(squares) > 1 else squares[0]
-        leq_db = self._db(float(mean.mean()))
+        leq_db = self._db(float(np.add.reduce(mean)) / len(mean))
         joined = np.concatenate((self._left, mean)) if len(self._left) else mean
         slots = len(joined) // self._slot
         whole, self._left = joined[: slots * self._slot], joined[slots * self._slot :].copy()
         if slots:
             self._take(whole, slots)
         left = len(self._left)
-        fast = self._fast * float(np.exp(-left / self._time_constant))
+        fast = self._fast * math.exp(-left / self._time_constant)
         if left:
             fast += float((self._weights[-left:] * self._left).sum())
         fast_db, period = self._db(fast), self._period
@@ -160,11 +161,13 @@ class WeightedMeter:
         for place, add in enumerate(adds):
             adds[place] = now = now * remains + add
         self._fast = now
-        passed = min(self._settling, slots)
-        self._settling -= passed
-        if passed < slots:
-            fast = np.array(adds).reshape(slots, _STEPS)[passed:]
-            self._period.add(squares.reshape(slots, -1)[passed:].mean(axis=1), fast.max(axis=1), fast[:, -1])
+        means = (np.add.reduce(squares.reshape(slots, -1), axis=1) / self._slot).tolist()
+        for slot, mean in enumerate(means):
+            if self._settling:
+                self._settling -= 1
+                continue
+            fast = adds[slot * _STEPS : (slot + 1) * _STEPS]
+            self._period.add(mean, max(fast), fast[-1])
 
     def _db(self, mean_square: float) -> float:
         return round(_db(mean_square) + self._offset_db, 2)
@@ -178,20 +181,19 @@ class _Period:
         self._next = 0
         self._means, self._highest = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._classes = np.zeros(size, np.int16)
-        self._counts = np.zeros(round((_HIGHEST_DB - FLOOR_DB) * _CLASSES_PER_DB) + 1, np.int64)
+        self._counts = np.zeros(_CLASSES, np.int64)
 
-    def add(self, means: Values, highest: Values, fast: Values) -> None:
-        size = len(self._means)
-        means, highest, fast = means[-size:], highest[-size:], fast[-size:]
-        places = (self._next + np.arange(len(means))) % size
-        gone = self._classes[places[places < self.filled]]
-        levels = 10 * np.log10(np.clip(fast, 10 ** (FLOOR_DB / 10), 10 ** (_HIGHEST_DB / 10)))
-        classes = np.rint((levels - FLOOR_DB) * _CLASSES_PER_DB).astype(np.int16)
-        self._means[places], self._highest[places], self._classes[places] = means, highest, classes
-        self._counts -= np.bincount(gone, minlength=len(self._counts))
-        self._counts += np.bincount(classes, minlength=len(self._counts))
-        self._next = (self._next + len(means)) % size
-        self.filled = min(size, self.filled + len(means))
+    def add(self, mean: float, highest: float, fast: float) -> None:
+        """One slot; its fast level is what is counted."""
+        place, size = self._next, len(self._means)
+        if self.filled == size:
+            self._counts[self._classes[place]] -= 1
+        level = 10 * math.log10(fast) if fast > 0 else FLOOR_DB
+        number = min(_CLASSES - 1, max(0, round((level - FLOOR_DB) * _CLASSES_PER_DB)))
+        self._means[place], self._highest[place], self._classes[place] = mean, highest, number
+        self._counts[number] += 1
+        self._next = (place + 1) % size
+        self.filled = max(self.filled, place + 1)
 
     def mean(self) -> float:
         return float(self._means[: self.filled].mean(dtype=np.float64))
@@ -207,4 +209,4 @@ class _Period:
 
 
 def _db(power: float) -> float:
-    return round(10 * float(np.log10(power)), 2) if power > 10 ** (FLOOR_DB / 10) else FLOOR_DB
+    return round(10 * math.log10(power), 2) if power > 10 ** (FLOOR_DB / 10) else FLOOR_DB

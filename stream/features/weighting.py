@@ -6,7 +6,8 @@ fitted when the weighting is made, takes the rest: what those poles miss, and th
 rates lies beyond the band. The gain is within 0.05 dB of the standard's curve from 10 Hz to 0.45 of the sample rate, at
 rates from 2.4 to 768 kHz; class 1 allows 0.7 dB at 1 kHz and more elsewhere. The phase is of no concern to a level.
 
-All poles are real, so the filter is a chain of first-order recursions, and these are running sums (`_high_pass`).
+All poles are real, so the filter is a chain of first-order recursions. The compiled loop (`_filters.c`) takes 8 ns
+for a sample; where it could not be built numpy does the same by running sums (`_recursion`), five times as slowly.
 """
 
 from __future__ import annotations
@@ -17,8 +18,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from . import _filters
+except ImportError:
+    _filters = None  # type: ignore[assignment]
+
 Curve = Literal["A", "C", "Z"]
 Values = NDArray[np.float64]
+
+COMPILED = _filters is not None
 
 LOWEST_RATE, HIGHEST_RATE = 2_400, 768_000
 """Hz: of what can be weighted by A or C."""
@@ -54,6 +62,8 @@ class Weighting:
         self.curve, self.rate = curve, rate
         self._taps, self._poles = design.taps, design.poles
         self._past = max(0, len(self._taps) - 1)
+        self._at = np.array([pole.at for pole in self._poles])
+        self._high_passes = sum(pole.high_pass for pole in self._poles)
         self.size = self._past + len(self._poles)
 
     def apply(self, samples: NDArray[np.floating], state: Values, step: int = 0) -> Values:
@@ -61,14 +71,21 @@ class Weighting:
 
         Args:
             samples: `[streams, samples]`.
-            state: what the last call left; zeros at first.
+            state: what the last call left; zeros at first. C-contiguous.
             step: a divisor of the number of samples; 0 is all of them. Where a stream is always cut into the same
                 steps, its values are the same bits whatever else a call holds; otherwise they agree to 1e-12 or so.
         """
-        x = samples.astype(np.float64)
+        x = np.array(samples, np.float64, order="C")
         if not self._taps.size or not x.size:
             return x
-        step = step or x.shape[1]
+        if COMPILED:
+            _filters.weight(x, state, self._taps, self._at, self._high_passes)
+        else:
+            self._apply_in_steps(x, state, step or x.shape[1])
+        state[np.abs(state) < _NOTHING] = 0.0
+        return x
+
+    def _apply_in_steps(self, x: Values, state: Values, step: int) -> None:
         together = max(1, _TOGETHER // x.shape[1])
         for first in range(0, len(x), together):
             part, kept = slice(first, first + together), state[first : first + together]
@@ -76,8 +93,6 @@ class Weighting:
             for place, pole in enumerate(self._poles):
                 y = _recursion(y, pole, kept[:, self._past + place], step)
             x[part] = y
-        state[np.abs(state) < _NOTHING] = 0.0
-        return x
 
     def _fir(self, x: Values, state: Values) -> Values:
         """Tap by tap: every value is made in the same order, wherever it stands."""

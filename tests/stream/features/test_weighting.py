@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from earwitness.stream.features import weighting as weighting_module
 from earwitness.stream.features.weighting import (
     FAST_S,
     HIGHEST_RATE,
@@ -50,6 +51,15 @@ TABLE_4 = (
 )  # fmt: skip
 
 
+@pytest.fixture(params=["compiled", "numpy"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both loops that there are: the compiled one, and the one where there is no compiler."""
+    if request.param == "numpy":
+        monkeypatch.setattr(weighting_module, "COMPILED", False)
+    elif not weighting_module.COMPILED:
+        pytest.skip("the filters are not compiled here")
+
+
 def exact(nominal: float) -> float:
     """The third-octave frequency behind a nominal one, `1000 * 10 ** (n / 10)` Hz."""
     return float(1000.0 * 10 ** (round(10 * math.log10(nominal / 1000.0)) / 10))
@@ -83,6 +93,7 @@ def test_between_the_third_octaves_it_is_within_a_twentieth_of_a_decibel_of_the_
     assert weighting.response_db(np.array([1000.0]))[0] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("rate", RATES)
 def test_the_coefficients_say_what_the_filter_does(rate: int) -> None:
     weighting = Weighting("A", rate)
@@ -105,6 +116,7 @@ def reference(weighting: Weighting, samples: Values) -> Values:
     return np.asarray(out)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("rate", [8_000, 48_000, 192_000])
 @pytest.mark.parametrize("curve", ["A", "C"])
 @pytest.mark.parametrize("size", [1, 7, 160, 1009, 20_000])
@@ -117,17 +129,21 @@ def test_blocks_of_any_size_give_what_a_plain_loop_gives(curve: Curve, rate: int
     np.testing.assert_allclose(found, reference(weighting, samples), rtol=0, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("compiled", [True, False])
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(0, 9_000), min_size=1, max_size=6).filter(any), st.sampled_from([8_000, 16_000, 96_000]))
-def test_blocks_of_random_sizes_agree(sizes: list[int], rate: int) -> None:
+def test_blocks_of_random_sizes_agree(compiled: bool, sizes: list[int], rate: int) -> None:
     weighting = Weighting("A", rate)
     samples = np.random.default_rng(1).standard_normal((2, sum(sizes)))
     state = np.zeros((2, weighting.size))
     blocks = np.split(samples, np.cumsum(sizes)[:-1], axis=1)
-    found = np.concatenate([weighting.apply(block, state) for block in blocks], axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weighting_module, "COMPILED", compiled and weighting_module.COMPILED)
+        found = np.concatenate([weighting.apply(block, state) for block in blocks], axis=1)
     np.testing.assert_allclose(found, reference(weighting, samples), rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("step", [1, 37, 160, 1600, 8000])
 def test_in_steps_of_one_size_the_bits_depend_neither_on_the_blocks_nor_on_the_other_streams(step: int) -> None:
     weighting = Weighting("A", 16_000)
@@ -140,6 +156,7 @@ def test_in_steps_of_one_size_the_bits_depend_neither_on_the_blocks_nor_on_the_o
     np.testing.assert_array_equal(whole[4:5], np.concatenate(parts, axis=1))
 
 
+@pytest.mark.usefixtures("loop")
 def test_many_streams_are_each_weighted_by_themselves() -> None:
     weighting = Weighting("C", 44_100)
     samples = np.random.default_rng(3).standard_normal((200, 700))
@@ -147,6 +164,7 @@ def test_many_streams_are_each_weighted_by_themselves() -> None:
     np.testing.assert_allclose(found, reference(weighting, samples), rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize(
     "samples",
     [
@@ -164,6 +182,7 @@ def test_whatever_is_heard_the_result_is_finite(samples: NDArray[np.float32], ra
     assert np.isfinite(state).all()
 
 
+@pytest.mark.usefixtures("loop")
 def test_after_sound_silence_leaves_nothing_behind() -> None:
     weighting = Weighting("A", 8_000)
     state = np.zeros((1, weighting.size))
@@ -174,6 +193,7 @@ def test_after_sound_silence_leaves_nothing_behind() -> None:
     assert not last[0, -1]
 
 
+@pytest.mark.usefixtures("loop")
 def test_the_samples_are_left_as_they_are() -> None:
     for curve in ("A", "Z"):
         weighting = Weighting(curve, 8_000)
@@ -222,3 +242,21 @@ def test_steps_of_any_size_weigh_time_alike() -> None:
     squares = np.random.default_rng(4).random(48_000)
     fine = time_weighted(squares, 48_000, FAST_S, 1)
     np.testing.assert_allclose(time_weighted(squares, 48_000, FAST_S, 480), fine[479::480], rtol=1e-9)
+
+
+def test_what_does_not_fit_the_compiled_filter_is_refused() -> None:
+    filters = pytest.importorskip("earwitness.stream.features._filters")
+    x, state, taps, poles = np.zeros((2, 5)), np.zeros((2, 4)), np.ones(3), np.full(2, 0.5)
+    filters.weight(x, state, taps, poles, 1)
+    for wrong in (
+        (x.astype(np.float32), state, taps, poles, 1), (x, state[:1], taps, poles, 1), (x, state, taps[:2], poles, 1),
+        (x, state, taps, poles, 3), (x, state, taps, poles, -1), (x[0], state, taps, poles, 1),
+        (x, state, np.ones(0), poles, 1), (x, np.zeros((2, 101)), np.ones(100), poles, 1),
+        (x, np.zeros((2, 11)), taps, np.full(9, 0.5), 1),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="do not fit"):
+            filters.weight(*wrong)
+    with pytest.raises(TypeError, match="5 arguments"):
+        filters.weight(x)
+    with pytest.raises(ValueError, match="contiguous"):
+        filters.weight(x[:, ::2], state, taps, poles, 1)
