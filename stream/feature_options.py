@@ -107,7 +107,7 @@ def feature_lines() -> list[str]:
 
 
 def unit_of(name: str, log: str = "db") -> str:
-    """The unit of a feature's values, "" of bare numbers and shares; `log` is the spec's.
+    """The unit of a feature's values, "" where they have none; `log` is the spec's.
 
     >>> unit_of("spectral_centroid"), unit_of("log_mel_delta"), unit_of("log_mel", log="ln")
     ('Hz', 'dB per frame', 'ln')
@@ -122,14 +122,14 @@ def unit_of(name: str, log: str = "db") -> str:
 _AMPLITUDE, _POWER = "full scale", "full scale²"
 UNITS: dict[str, str] = {
     **dict.fromkeys(("waveform", "amplitude_envelope", "peak", "rms", "dc_offset"), _AMPLITUDE),
-    **dict.fromkeys(("crest_factor", "zero_crossing_rate", "clipping"), ""),
+    **dict.fromkeys(("crest_factor", "spectral_flatness"), "ratio"),
+    **dict.fromkeys(("zero_crossing_rate", "clipping", "spectral_entropy", "chroma"), "share"),
     **dict.fromkeys(("laeq", "lceq", "lzeq", "laf", "las", "lcf", "lcs", "lzf", "lzs"), "dB"),
     **dict.fromkeys(("spectral_centroid", "spectral_bandwidth", "spectral_rolloff", "dominant_frequency"), "Hz"),
-    **dict.fromkeys(("spectral_flatness", "spectral_flux", "spectral_entropy"), ""),
     **dict.fromkeys(("spectral_contrast", "stft_db", "log_mel", "mfcc"), "dB"),
-    **dict.fromkeys(("stft", "stft_magnitude", "cwt"), _AMPLITUDE),
+    **dict.fromkeys(("stft", "stft_magnitude", "spectral_flux", "cwt"), _AMPLITUDE),
     **dict.fromkeys(("band_energy", "stft_power", "mel"), _POWER),
-    **dict.fromkeys(("pcen", "chroma"), ""),
+    "pcen": "",
 }
 """Of every feature. What is summed under a window is larger by the window's sum: see the features' own pages."""
 

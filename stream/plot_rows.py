@@ -149,7 +149,7 @@ def _line(axes: Any, data: PlotData, row: str) -> None:
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     axes.set_ylim(0.0 if 0 <= low <= 0.3 * high else low - room, high + room)
-    axes.set_ylabel(unit_of(row, data.spec.log) or "value")
+    axes.set_ylabel(unit_of(row, data.spec.log) or "no unit")
     axes.set_title(_spelt(row))
     _settle(axes)
 
@@ -160,7 +160,7 @@ def _image(axes: Any, bar: tuple[float, float, float, float], data: PlotData, ro
         return
     values, unit = _scaled(data, row, values)
     labels = labels_of(data.wavelets if row == "cwt" else data.spec, row)
-    low, high, colours, extend = _colour_range(values, unit)
+    low, high, colours, extend = _colour_range(values, row)
     edges = (columns.start_s, columns.end_s, -0.5, len(labels) - 0.5)
     if row == "stft_db":
         width = data.spec.sr / data.spec.n_fft
@@ -198,21 +198,22 @@ def _scaled(data: PlotData, row: str, values: Numbers) -> tuple[Numbers, str]:
         # A sine of amplitude 1 gives sqrt(s) / 2 at its scale s.
         whole = np.sqrt(spec.sr / frequencies(data.wavelets)) / (2 if data.wavelets.wavelet == "morlet" else 1)
         return _decibels(np.square(values / whole)), "dB re full-scale sine"
-    return values, unit_of(row, data.spec.log) or "value"
+    return values, unit_of(row, data.spec.log) or "no unit"
 
 
-def _colour_range(values: Numbers, unit: str) -> tuple[float, float, str, str]:
+def _colour_range(values: Numbers, row: str) -> tuple[float, float, str, str]:
     """Lowest and highest colour, their map, and on which side values lie beyond."""
     low, high = float(values.min()), float(values.max())
-    if unit.startswith("dB") and "per frame" not in unit:
+    if row in ("stft_db", "log_mel", "cwt"):
         top = float(5 * np.ceil(high / 5))
         floor = top - RANGE_DB
         if low < floor:
             return floor, top, _COLOURS, "min"
         return float(5 * np.floor(low / 5)), max(top, float(5 * np.floor(low / 5)) + 5), _COLOURS, "neither"
     if low < 0 < high:
-        # Few extreme values would leave all others pale.
-        reach = float(np.quantile(np.abs(values), 0.99)) or high
+        # Few extreme values, as coefficient 0 of the MFCC, would leave all others pale.
+        many = values[:, 1:] if parse_delta(row)[0] == "mfcc" and values.shape[1] > 1 else values
+        reach = float(np.quantile(np.abs(many), 0.99)) or high
         return -reach, reach, _SIGNED, "both" if max(-low, high) > reach else "neither"
     return low, high if high > low else low + 1.0, _COLOURS, "neither"
 
@@ -274,8 +275,10 @@ def _fewer_bins(values: Numbers, most: int = 256) -> Numbers:
 def _value_ticks(axes: Any, labels: tuple[str, ...]) -> None:
     """Names at the left: all where they are few, round frequencies where they are frequencies, else numbers."""
     if len(labels) <= 13:
-        axes.set_yticks(range(len(labels)), labels, fontsize=7.5)
-        axes.set_ylabel("")
+        in_hertz = all(label.endswith(" Hz") for label in labels)
+        names = [label.removesuffix(" Hz").replace("-", "–") for label in labels] if in_hertz else labels
+        axes.set_yticks(range(len(labels)), names, fontsize=7.5)
+        axes.set_ylabel("frequency / Hz" if in_hertz else "")
         return
     try:
         hertz = np.array([float(label.removesuffix(" Hz")) for label in labels])
