@@ -80,7 +80,8 @@ class LevelMeter:
             return None
         values = block.astype(np.float32).reshape(-1)
         values *= self._scale
-        energy = float(np.dot(values, values))
+        with np.errstate(over="ignore"):
+            energy = float(np.dot(values, values))
         if not np.isfinite(energy):
             values = np.clip(np.nan_to_num(values, copy=False, nan=0.0), -1.0, 1.0)
             energy = float(np.dot(values, values))

@@ -468,6 +468,23 @@ def test_levels_are_told_ten_times_a_second(tmp_path: Path) -> None:
     assert {(level.rms_db, level.peak_db, level.clipped) for level in levels} == {(-6.02, -6.02, 0)}
 
 
+@pytest.mark.parametrize(("calibration_db", "wanted_db"), [(None, -20.0), (114.0, 94.0)])
+def test_levels_are_weighted_at_the_rate_of_the_source_and_calibrated_where_it_is(
+    tmp_path: Path, calibration_db: float | None, wanted_db: float
+) -> None:
+    wave = 0.1 * np.sqrt(2) * np.sin(2 * np.pi * 1000 * np.arange(3 * 48_000) / 48_000)
+    soundfile.write(tmp_path / "x.wav", wave, 48_000, subtype="PCM_16")
+    bus = MemoryBus()
+    source = SourceSettings(source=str(tmp_path / "x.wav"), calibration_db=calibration_db)
+    config = Config(sources=(source,), pace="max", block_s=0.02, level_period_s=2.0)
+    run(CaptureNode(Job(node="capture", config=config), bus.publisher()), lambda: ended(bus, "x"))
+    last = bus.of(Level)[-1]
+    assert (last.weighting, last.calibrated) == ("A", calibration_db is not None)
+    assert last.leq_db == last.fast_db == pytest.approx(wanted_db, abs=0.02)
+    assert last.period_s == pytest.approx(2.0)
+    assert last.period_leq_db == pytest.approx(wanted_db, abs=0.02)
+
+
 def test_a_clock_that_is_set_while_it_listens_is_told_and_dates_what_follows() -> None:
     def at(seconds: float, step_s: float = 0.0) -> Chunk:
         monotonic = round(seconds * NS)
