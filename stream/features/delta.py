@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,10 +200,23 @@ def _centred(frames: Samples, width: int, order: int) -> Samples:
     Scaled to whole numbers, 2 t and 12 q, they make products of single-precision values that double precision holds
     exactly, and all but always their sums: so the derivative of a constant is exactly 0.
     """
+    weights, scale = _weights(width, order)
+    middles = frames.shape[-2] - width + 1
+    exact = frames.astype(np.float64)
+    # Elementwise, in one order: a frame's bits do not hang on how many there are. The weights are (anti)symmetric.
+    total = weights[width // 2] * exact[..., width // 2 :, :][..., :middles, :] if width % 2 else 0.0
+    for place in range(width // 2):
+        before, after = exact[..., place:, :][..., :middles, :], exact[..., width - 1 - place :, :][..., :middles, :]
+        pair = after - before if order == 1 else after + before
+        pair *= weights[width - 1 - place]
+        total = np.add(total, pair, out=pair)
+    total *= scale
+    return np.asarray(total, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _weights(width: int, order: int) -> tuple[list[float], float]:
+    """Whole numbers by which the frames are weighed, and what scales their sum."""
     steps = 2 * np.arange(width) - (width - 1)
-    weights = (steps if order == 1 else 3 * steps * steps - (width * width - 1)).astype(np.float64)
-    scale = (2.0 if order == 1 else 24.0) / np.sum(weights * weights)
-    windows = np.lib.stride_tricks.sliding_window_view(frames, width, axis=-2)
-    # Laid out by ourselves: sums along contiguous memory keep their order whatever the number of frames.
-    products = np.multiply(windows, weights, out=np.empty(windows.shape))
-    return np.asarray(products.sum(axis=-1) * scale, np.float32)
+    weights = steps if order == 1 else 3 * steps * steps - (width * width - 1)
+    return weights.astype(np.float64).tolist(), (2.0 if order == 1 else 24.0) / float(np.sum(weights * weights))

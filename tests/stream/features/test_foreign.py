@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import tomllib
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -37,6 +40,17 @@ YAMNET = FrontEndSpec(
     sr=16000, n_fft=512, win_length=400, hop_length=160, pad_window="end", power=1.0, n_mels=64, fmin=125.0,
     fmax=7500.0, htk=True, norm="none", mel_slopes="mel", log="ln", log_offset=0.001,
 )  # fmt: skip
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "features" / "foreign-models.md"
+
+
+def test_the_page_of_foreign_models_shows_these_specs() -> None:
+    shown = [
+        msgspec.convert(tomllib.loads(text)["front_end"], FrontEndSpec)
+        for text in re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    ]
+    assert shown == [YAMNET, KALDI]
 
 
 # ---- Kaldi
