@@ -36,6 +36,7 @@ from .systemd import notify, watchdog_interval_s
 
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
+UNHURRIED_STOP_S = 30.0  # a run that ends by itself, on a machine that may be busy; nobody waits at a terminal
 STILL_S = 3.0  # a node whose ledger stands still for so long will hear no more of an epoch that is over
 PLACES = ("features", "classify", "recorder")  # account for what capture heard
 
@@ -300,12 +301,15 @@ class _Run:
         elif number != signal.SIGHUP:  # the second Ctrl-C; a terminal that closes may say so twice
             self._stop_deadline = time.monotonic()
 
-    def _begin_stop(self, code: int, reason: str) -> None:
+    def _begin_stop(self, code: int, reason: str, stop_s: float | None = None) -> None:
+        deadline = time.monotonic() + (stop_s or self.config.supervisor.stop_s) - 0.5
         if self._stop_deadline is None:
-            self._stop_deadline = time.monotonic() + self.config.supervisor.stop_s - 0.5
+            self._stop_deadline = deadline
             notify("STOPPING=1")
             self._code, self._reason = code, reason
-        elif code and not self._code:
+            return
+        self._stop_deadline = min(deadline, self._stop_deadline)
+        if code and not self._code:
             self._code, self._reason = code, reason
 
     def _end_if_complete(self) -> None:
@@ -315,7 +319,7 @@ class _Run:
         if self._ended(self._of("capture"), self._streams) and all(
             self._ended([child], set(filter(child.share.takes, self._streams))) for child in self._of(*PLACES)
         ):
-            self._begin_stop(0, "")
+            self._begin_stop(0, "", UNHURRIED_STOP_S)
 
     def _stop_in_order(self) -> None:
         """Asks the nodes to stop, each when those before it in the flow are done and it has heard the end of all."""
