@@ -62,6 +62,17 @@ def test_one_stream_shows_its_level_and_its_top_classes_though_nothing_passed_a_
     assert re.search(r"rain .* 0\.02", text)
 
 
+def test_beside_the_meter_stands_the_weighted_level_and_below_it_those_of_the_last_minute() -> None:
+    board = Board()
+    board.take(level(-40, -30, stream="a"), 0.0)
+    assert re.search(r"a +[·█▌│]+ +-40 dBFS\(A\)", shown(picture(board, 80, 24, now=0.0)))
+    minute = {"period_leq_db": 47.2, "fast_max_db": 71.0, "l10_db": 51.0, "l50_db": 44.0, "l90_db": 38.0}
+    board.take(level(-40, -30, stream="a", calibrated=True, fast_db=62.4, period_s=60.0, **minute), 0.0)
+    text = shown(picture(board, 80, 24, now=0.0))
+    assert re.search(r"a +[·█▌│]+ +62 dB\(A\)", text)
+    assert "LAeq 47  LAFmax 71  L10 51  L50 44  L90 38  dB(A) in 1 min 00 s" in text
+
+
 def test_twenty_streams_on_a_small_terminal_are_as_many_as_fit_and_the_number_of_the_others() -> None:
     text = shown(picture(board_of(20), 80, 24, now=0.0))
     visible = len(re.findall(r"^ (s\d\d|a) ", text, re.MULTILINE))
