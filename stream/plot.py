@@ -95,8 +95,8 @@ def save(data: PlotData, path: Path) -> None:
         canvas = draw(data).canvas
         canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    # 256 colours, those of the maps among them, look the same and take half of the room.
-    few = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # 256 colours that are spread over all that there are look the same and take half of the room.
+    few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(path, format="png", dpi=(DPI, DPI))
 
 
