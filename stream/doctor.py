@@ -126,7 +126,19 @@ def check_extras() -> list[Finding]:
     elif torch:
         what = "--device cuda can use the card" if card else "no NVIDIA card, so live runs do not use it"
         found.append(Finding("ok", f"torch {metadata.version('torch')}: {what}"))
+    found.append(check_kernel())
     return found
+
+
+def check_kernel(module: str = "earwitness.stream.features._kernel") -> Finding:
+    """Whether the front end's inner loops were compiled when this was installed."""
+    try:
+        importlib.import_module(module)
+        return Finding("ok", "the front end's kernel is compiled")
+    except ImportError:
+        pass
+    mend = f"sudo apt install gcc python3-dev, then in the clone {_pip('--force-reinstall --no-deps .')}"
+    return Finding("warn", "the front end's kernel is not compiled: features take several times longer", mend)
 
 
 def check_folder(out: Path) -> Finding:

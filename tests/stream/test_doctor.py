@@ -87,3 +87,10 @@ def test_a_folder_too_long_for_a_socket_is_bad(tmp_path: Path) -> None:
 def test_few_open_files_are_told_with_the_command() -> None:
     assert doctor.check_open_files(256).mend == f"ulimit -n {doctor.OPEN_FILES}"
     assert doctor.check_open_files(4096).level == "ok"
+
+
+def test_a_kernel_that_was_not_compiled_is_told_with_the_command_that_mends_it() -> None:
+    assert doctor.check_kernel().level == "ok"
+    missing = doctor.check_kernel("earwitness.stream.features._nothing")
+    assert missing.level == "warn"
+    assert "gcc" in missing.mend
