@@ -189,12 +189,12 @@ def _meter_line(stream: StreamView, width: int, now: float, happening: set[str] 
     line = Text(" " + fit(stream.name, name_width) + " ", BOLD)
     compact = happening is not None
     level_db, unit = _level(stream)
-    meter_width = max(4, width // 4 if compact else width - name_width - 14 - len(unit))
+    meter_width = max(4, width // 4 if compact else width - name_width - 21)
     if state:
         line.append(fit(state, max(0, width - name_width - 2)), WARN)
         return line
     line.append_text(_meter(stream.rms_db, stream.peak_db(now), meter_width))
-    line.append(f" {level_db:4.0f} {unit} ")
+    line.append(f" {level_db:4.0f} {unit:<7} ")  # dBFS(A) is the longest
     if stream.clipped(now):
         line.append("CLIP ", BAD)
     if happening is not None:
