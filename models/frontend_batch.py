@@ -127,7 +127,8 @@ class TensorBatch:
             frames = frames - frames.mean(-1, keepdim=True)
         if self.spec.preemphasis:
             frames = frames - self.spec.preemphasis * torch.cat((frames[..., :1], frames[..., :-1]), -1)
-        return torch.fft.rfft(frames * self.tables.window, n=self.spec.n_fft)
+        spectra: Tensor = torch.fft.rfft(frames * self.tables.window, n=self.spec.n_fft)
+        return spectra
 
     @cached_property
     def power(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -51,6 +52,15 @@ SPECS = {
     "odd": FrontEndSpec(sr=22050, n_fft=999, win_length=700, hop_length=333, n_mels=40, fmax=11025.0, power=1.5),
     "one": FrontEndSpec(n_fft=1024, win_length=1024, hop_length=1, window="blackman"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors are not worth a second thread, which other programs on the machine would hold up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @cache
