@@ -3,6 +3,9 @@
 All of it happens on mel powers. Powers of sounds that know nothing of each other add, a gain is a factor and a filter a
 factor per band, so a mixture of windows is the window of the mixture, at a hundredth of the cost of computing it from
 samples. Every batch is drawn from a seed of its own: the same seed, the same batch, whatever was drawn before.
+
+What is no factor for each band (reverberation, clipping, another speed, a codec) has to be done to samples, before the
+front end: `frontend.TorchFrontEnd` shows how, with the frames computed on the device that trains.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `stream.features.frontend.FrontEnd` on tensors, for a server that hears a thousand streams. The streams are slots of
 tensors. They need not be in step: each slot has its own place, and is filled, flushed and reset by itself. What is
-counted lies on the host, so that a push never waits for the device.
+counted lies on the host, so that a push need not wait for the device.
 """
 
 from __future__ import annotations
