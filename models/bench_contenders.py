@@ -12,7 +12,7 @@ import importlib
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -52,19 +52,25 @@ PIP = {"kaldi_native_fbank": "kaldi-native-fbank"}
 
 def makers() -> tuple[Makers, dict[str, str]]:
     """All cases that can be made here by name, and of the libraries that are missing how to get them."""
+    cases, missing = live_makers(_PEERS)
+    for module in ("scipy", "torch"):  # the floor is lower with them
+        if not _there(module):
+            missing[module] = f"pip install {module}"
+    return cases | dict(_floor()), missing
+
+
+def live_makers(peers: Iterable[str]) -> tuple[Makers, dict[str, str]]:
+    """The same of the front end and of some of the others, without the floor; no other library is loaded."""
     cases = dict(_ours())
     missing = {}
-    for module, add in _PEERS.items():
+    for module in peers:
         try:
             importlib.import_module(module) if module != "torchaudio" else _torchaudio()
         except ImportError:
             missing[module] = f"pip install {PIP.get(module, module)}"
         else:
-            cases |= dict(add())
-    for module in ("scipy", "torch"):  # the floor is lower with them
-        if not _there(module):
-            missing[module] = f"pip install {module}"
-    return cases | dict(_floor()), missing
+            cases |= dict(_PEERS[module]())
+    return cases, missing
 
 
 def ours_in(what: str, streams: int) -> str:
