@@ -54,7 +54,7 @@ class TorchFrontEnd(nn.Module):
     Shape: waveforms float32 `[batch, samples]`, full scale -1..1 -> float32 `[batch, frames, dims]`.
 
     >>> TorchFrontEnd(FrontEndSpec())(torch.zeros(2, 16000)).shape
-    torch.Size([2, 98, 64])
+    torch.Size([2, 97, 64])
     """
 
     def __init__(self, spec: FrontEndSpec, device: str | torch.device = "cpu") -> None:

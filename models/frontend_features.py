@@ -106,7 +106,7 @@ def _crest(batch: TensorBatch) -> Tensor:
 
 
 def _crossings(batch: TensorBatch) -> Tensor:
-    negative = batch.frames < float(time_domain._BELOW_ZERO)
+    negative = batch.frames < float(time_domain.BELOW_ZERO)
     return (negative[..., 1:] != negative[..., :-1]).sum(-1, keepdim=True) / batch.spec.frame_length
 
 
@@ -175,14 +175,14 @@ def _dominant(batch: TensorBatch) -> Tensor:
 
 
 def _band_energy(batch: TensorBatch) -> Tensor:
-    bounds = spectral_bands._bounds(batch.spec, spectral_bands.band_edges(batch.spec))
+    bounds = spectral_bands.band_bounds(batch.spec, spectral_bands.band_edges(batch.spec))
     bands = [batch.power[..., begin:end].sum(-1) for begin, end in pairwise(bounds)]
     return torch.stack(bands, -1)
 
 
 def _contrast(batch: TensorBatch) -> Tensor:
     spec, contrasts = batch.spec, []
-    for begin, end, few in spectral_bands._contrast_bins(spec, spec.contrast_bands):
+    for begin, end, few in spectral_bands.contrast_bins(spec, spec.contrast_bands):
         ordered = batch.magnitude[..., begin:end].sort(-1).values
         peak, valley = ordered[..., -few:].mean(-1), ordered[..., :few].mean(-1)
         contrasts.append(decibels(peak, spec.amin) - decibels(valley, spec.amin))
@@ -214,8 +214,8 @@ class _Mfcc(TensorFeature):
 
     def __init__(self, name: str, spec: FrontEndSpec) -> None:
         super().__init__(name, spec)
-        self.cosines = Sums(mfcc._cosine_weights(spec.n_mels, spec.n_mfcc).matrix)
-        lifter = mfcc._lifter(spec.n_mfcc, spec.lifter) if spec.lifter else np.ones(spec.n_mfcc, np.float32)
+        self.cosines = Sums(mfcc.cosine_weights(spec.n_mels, spec.n_mfcc).matrix)
+        lifter = mfcc.lifter_weights(spec.n_mfcc, spec.lifter) if spec.lifter else np.ones(spec.n_mfcc, np.float32)
         self.register_buffer("lifter", torch.from_numpy(lifter), persistent=False)
 
     def compute(self, batch: TensorBatch) -> Tensor:
@@ -261,7 +261,7 @@ def _compressed(values: Tensor, bias: float, power: float) -> Tensor:
 class _Cwt(TensorFeature):
     def __init__(self, name: str, spec: FrontEndSpec) -> None:
         super().__init__(name, spec)
-        kernels = cwt._kernels(spec)
+        kernels = cwt.kernels_of(spec)
         first, end = min(kernel.first for kernel in kernels), max(kernel.last + 1 for kernel in kernels)
         matrix = np.stack([kernel.inside(range(first, end)) for kernel in kernels])
         for row, kernel in zip(matrix, kernels, strict=True):

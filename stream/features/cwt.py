@@ -138,7 +138,7 @@ def latency_samples(spec: FrontEndSpec) -> NDArray[np.intp]:
 
     A frame is out when the slowest has them (`FrontEndSpec.latency_samples` counts from the frame's beginning on).
     """
-    return np.array([kernel.last for kernel in _kernels(spec)], np.intp)
+    return np.array([kernel.last for kernel in kernels_of(spec)], np.intp)
 
 
 class _Wavelet(NamedTuple):
@@ -222,7 +222,7 @@ def _kernel(wavelet: _Wavelet, scale: float) -> _Kernel:
     return _Kernel(first + begin, kept, last, rest)
 
 
-def _kernels(spec: FrontEndSpec) -> list[_Kernel]:
+def kernels_of(spec: FrontEndSpec) -> list[_Kernel]:
     return [_kernel(_WAVELETS[spec.wavelet], scale) for scale in scales(spec).tolist()]
 
 
@@ -321,7 +321,7 @@ def _filters_of(wavelet: Literal["morlet", "mexican_hat"], sr: int, fmin: float,
     from .spec import FrontEndSpec
 
     spec = FrontEndSpec(feature="stft", wavelet=wavelet, sr=sr, cwt_fmin=fmin, cwt_fmax=fmax, voices_per_octave=voices)
-    return _Filters(_kernels(spec), 1 if wavelet == "mexican_hat" else 2)
+    return _Filters(kernels_of(spec), 1 if wavelet == "mexican_hat" else 2)
 
 
 def _filters(spec: FrontEndSpec) -> _Filters:

@@ -32,8 +32,8 @@ class Mfcc(Feature):
 
     def __init__(self, spec: FrontEndSpec) -> None:
         super().__init__(spec)
-        self._cosines = _cosine_weights(spec.n_mels, spec.n_mfcc)
-        self._lifter = _lifter(spec.n_mfcc, spec.lifter) if spec.lifter else None
+        self._cosines = cosine_weights(spec.n_mels, spec.n_mfcc)
+        self._lifter = lifter_weights(spec.n_mfcc, spec.lifter) if spec.lifter else None
 
     @classmethod
     def check(cls, spec: FrontEndSpec) -> None:
@@ -57,7 +57,7 @@ FEATURES: dict[str, type[Feature]] = {"mfcc": Mfcc}
 
 
 @lru_cache(maxsize=64)
-def _cosine_weights(n_mels: int, n_mfcc: int) -> Weights:
+def cosine_weights(n_mels: int, n_mfcc: int) -> Weights:
     """The first rows of the orthonormal DCT-II of `n_mels` values."""
     k, m = np.arange(n_mfcc)[:, None], np.arange(n_mels)[None, :]
     cosines = np.sqrt(2.0 / n_mels) * np.cos(np.pi * k * (m + 0.5) / n_mels)
@@ -65,6 +65,6 @@ def _cosine_weights(n_mels: int, n_mfcc: int) -> Weights:
     return Weights(cosines)
 
 
-def _lifter(n_mfcc: int, lifter: float) -> Samples:
+def lifter_weights(n_mfcc: int, lifter: float) -> Samples:
     # Not made part of the cosines: it can be 0 for a coefficient, and `Weights` wants none of its rows empty.
     return np.asarray(1.0 + lifter / 2.0 * np.sin(np.pi * np.arange(1, 1 + n_mfcc) / lifter), np.float32)

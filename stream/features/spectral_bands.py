@@ -42,7 +42,7 @@ class SpectralContrast(Feature):
 
     def __init__(self, spec: FrontEndSpec) -> None:
         super().__init__(spec)
-        self._bands = _contrast_bins(spec, spec.contrast_bands)
+        self._bands = contrast_bins(spec, spec.contrast_bands)
 
     def compute(self, batch: Batch) -> Samples:
         peaks = np.empty((len(self._bands), batch.rows), np.float32)
@@ -79,7 +79,7 @@ class BandEnergy(Feature):
 
     def __init__(self, spec: FrontEndSpec) -> None:
         super().__init__(spec)
-        bounds = _bounds(spec, band_edges(spec))
+        bounds = band_bounds(spec, band_edges(spec))
         self._begin, self._end = bounds[0], bounds[-1]
         self._starts = np.array(bounds[:-1], np.intp) - bounds[0]
 
@@ -115,7 +115,7 @@ def _ranges(edges: list[float]) -> tuple[str, ...]:
     return tuple(f"{low:.0f}-{high:.0f} Hz" for low, high in pairwise(edges))
 
 
-def _bounds(spec: FrontEndSpec, edges: list[float]) -> list[int]:
+def band_bounds(spec: FrontEndSpec, edges: list[float]) -> list[int]:
     """The first bin of each band, and behind them the end of the last one."""
     frequencies = _frequencies(spec)
     starts = np.searchsorted(frequencies, edges[:-1], side="left").tolist()
@@ -124,7 +124,7 @@ def _bounds(spec: FrontEndSpec, edges: list[float]) -> list[int]:
 
 def _empty_band(spec: FrontEndSpec, edges: list[float]) -> int | None:
     """The first band without a bin."""
-    bounds = _bounds(spec, edges)
+    bounds = band_bounds(spec, edges)
     return next((band for band in range(len(edges) - 1) if bounds[band] >= bounds[band + 1]), None)
 
 
@@ -164,7 +164,7 @@ def _contrast_edges(spec: FrontEndSpec, bands: int) -> list[float]:
     return [0.0, *(spec.contrast_fmin * 2.0**octave for octave in range(bands + 1))]
 
 
-def _contrast_bins(spec: FrontEndSpec, bands: int) -> list[tuple[int, int, int]]:
+def contrast_bins(spec: FrontEndSpec, bands: int) -> list[tuple[int, int, int]]:
     """First bin, end, and how many are averaged, of each band, as librosa takes them; () of bands that lack a bin.
 
     librosa counts bins on both edges, adds the bin below, counts, and drops the highest one again; the last band goes
@@ -208,4 +208,4 @@ def _check_contrast(spec: FrontEndSpec) -> None:
 def _bands_fit(spec: FrontEndSpec, bands: int) -> bool:
     if bands > 64 or spec.contrast_fmin * 2.0 ** (bands - 1) >= spec.sr / 2:
         return False
-    return bool(_contrast_bins(spec, bands))
+    return bool(contrast_bins(spec, bands))

@@ -88,7 +88,7 @@ class ZeroCrossingRate(_Descriptor):
     unit = "share of samples"
 
     def compute(self, batch: Batch) -> Samples:
-        negative = (batch.frames < _BELOW_ZERO).reshape(-1)
+        negative = (batch.frames < BELOW_ZERO).reshape(-1)
         changes = np.empty_like(negative)
         np.not_equal(negative[1:], negative[:-1], out=changes[1:])  # across rows too, in one loop
         rows = changes.reshape(batch.rows, -1)
@@ -129,7 +129,7 @@ FEATURES: dict[str, type[Feature]] = {
 TINY = np.finfo(np.float32).tiny
 """Energies below the smallest normal number count as none: what is divided by them would be noise of rounding."""
 
-_BELOW_ZERO = np.float32(-1e-10)  # librosa.zero_crossings' threshold
+BELOW_ZERO = np.float32(-1e-10)  # librosa.zero_crossings' threshold
 _CLIPPED = np.float32(CLIPPED)
 
 
