@@ -241,6 +241,7 @@ def features(
     set_: _Set = None,
 ) -> None:  # fmt: skip
     """Features of recordings as numbers, frame by frame: the same that a live run computes."""
+    _one_thread()
     from .stream.errors import EarwitnessError
     from .stream.feature_files import outputs, write_features
     from .stream.feature_options import feature_lines, parse_settings, spec_for
@@ -290,6 +291,7 @@ def plot(
     set_: _Set = None,
 ) -> None:  # fmt: skip
     """A picture of a recording: waveform, spectra, descriptors and level over time. Needs matplotlib."""
+    _one_thread()
     from .stream.feature_options import parse_settings
     from .stream.plot import write_plot
     from .stream.sources.recording import Recording
@@ -362,6 +364,12 @@ def _needing(name: str) -> Any:
         return import_module(f"{__package__}.models.{name}")
     except ModuleNotFoundError as error:
         raise EarwitnessError(f"{name} needs {error.name}: pip install 'earwitness[train]'") from None
+
+
+def _one_thread() -> None:
+    """As in a node: on products as small as a front end's, BLAS's threads wait for each other longer than they work."""
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def _given(**options: Any) -> dict[str, Any]:
