@@ -65,7 +65,7 @@ class LevelMeter:
         weighted: the meter of A-weighted levels, where they are wanted.
 
     >>> LevelMeter(4, "int16").add(np.int16([[16384], [-16384], [16384], [-16384]]))
-    Loudness(samples=4, rms_db=-6.02, peak_db=-6.02, clipped=0)
+    Loudness(samples=4, rms_db=-6.02, peak_db=-6.02, clipped=0, weighted=None)
     """
 
     def __init__(self, samples: int, dtype: str, weighted: WeightedMeter | None = None) -> None:
@@ -182,7 +182,7 @@ class _Period:
         self._next = 0
         self._means, self._highest = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._classes = np.zeros(size, np.int16)
-        self._counts = np.zeros(_CLASSES, np.int64)
+        self._counts = np.zeros(_CLASSES, np.int32)
 
     def add(self, mean: float, highest: float, fast: float) -> None:
         """One slot; its fast level is what is counted."""

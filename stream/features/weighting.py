@@ -120,6 +120,7 @@ class Forgetting(NamedTuple):
     weights: Values
 
 
+@lru_cache(maxsize=64)
 def forgetting(samples: int, time_constant: float) -> Forgetting:
     """The time weighting over so many samples; its time constant in samples too.
 
