@@ -1,4 +1,5 @@
-/* The two loops that numpy has no fast form of: spectra of many frames, and weighted sums over their values.
+/* The loops that numpy has no fast form of: blocks of many streams into their places, spectra of many frames, and
+weighted sums over their values.
 
 Eight frames are computed side by side, one to each lane of a vector, so every lane goes through the same operations in
 the same order: a frame's values are the same bits wherever it stands, however many there are, and, as nothing is
@@ -390,7 +391,103 @@ static PyObject *weigh(PyObject *self, PyObject *const *args, Py_ssize_t given)
     return done;
 }
 
+PyDoc_STRVAR(append_doc,
+             "append(samples, rows, begin, fill, blocks)\n\n"
+             "Each block, float32 [n], behind the `fill[row]` samples from `begin[row]` on of its row of `samples`; these are\n"
+             "moved to the row's front where there is no room behind them. The rows must differ.");
+
+static PyObject *append(PyObject *self, PyObject *const *args, Py_ssize_t given)
+{
+    if (given != 5 || !PyList_Check(args[4])) {
+        PyErr_SetString(PyExc_TypeError, "append takes samples, rows, begin, fill and a list of blocks");
+        return NULL;
+    }
+    enum { SAMPLES, ROWS, BEGIN, FILL, BUFFERS };
+    Py_buffer b[BUFFERS], block;
+    const int places[] = {0, 1, 2, 3};
+    const int kinds[] = {PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE,
+                         PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+    if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
+        return NULL;
+    const Py_ssize_t count = b[ROWS].len / 8, room = b[SAMPLES].ndim == 2 ? b[SAMPLES].shape[1] : 0;
+    const Py_ssize_t slots = b[SAMPLES].ndim == 2 ? b[SAMPLES].shape[0] : 0;
+    const long long *rows = b[ROWS].buf;
+    long long *begin = b[BEGIN].buf, *fill = b[FILL].buf;
+    int fits = b[SAMPLES].itemsize == 4 && b[ROWS].itemsize == 8 && b[BEGIN].itemsize == 8 && b[FILL].itemsize == 8 &&
+               b[BEGIN].len == slots * 8 && b[FILL].len == slots * 8 && PyList_GET_SIZE(args[4]) == count;
+    for (Py_ssize_t i = 0; fits && i < count; i++) {
+        if (PyObject_GetBuffer(PyList_GET_ITEM(args[4], i), &block, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0) {
+            release(b, BUFFERS);
+            return NULL;
+        }
+        const Py_ssize_t length = block.ndim == 1 ? block.shape[0] : 0;
+        const long long row = rows[i];
+        fits = block.ndim == 1 && block.itemsize == 4 && block.format && !strcmp(block.format, "f") && row >= 0 &&
+               row < slots && begin[row] >= 0 && fill[row] >= 0 && begin[row] + fill[row] <= room &&
+               fill[row] + length <= room;
+        if (fits) {
+            float *to = (float *)b[SAMPLES].buf + row * room;
+            if (begin[row] + fill[row] + length > room) {
+                memmove(to, to + begin[row], (size_t)fill[row] * 4);
+                begin[row] = 0;
+            }
+            to += begin[row] + fill[row];
+            if (block.strides[0] == 4)
+                memcpy(to, block.buf, (size_t)length * 4);
+            else
+                for (Py_ssize_t k = 0; k < length; k++)
+                    to[k] = *(const float *)((const char *)block.buf + k * block.strides[0]);
+            fill[row] += length;
+        }
+        PyBuffer_Release(&block);
+    }
+    release(b, BUFFERS);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "append: shapes, types or lengths do not fit together");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(gather_doc, "gather(samples, rows, begin, out)\n\n"
+                         "out[i] = samples[rows[i], begin[rows[i]] :][:out.shape[1]].");
+
+static PyObject *gather(PyObject *self, PyObject *const *args, Py_ssize_t given)
+{
+    if (given != 4) {
+        PyErr_SetString(PyExc_TypeError, "gather takes 4 arguments");
+        return NULL;
+    }
+    enum { SAMPLES, ROWS, BEGIN, OUT, BUFFERS };
+    Py_buffer b[BUFFERS];
+    const int places[] = {0, 1, 2, 3};
+    const int kinds[] = {PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+    if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
+        return NULL;
+    const Py_ssize_t count = b[ROWS].len / 8;
+    int fits = b[SAMPLES].ndim == 2 && b[OUT].ndim == 2 && b[SAMPLES].itemsize == 4 && b[OUT].itemsize == 4 &&
+               b[ROWS].itemsize == 8 && b[BEGIN].itemsize == 8 && b[OUT].shape[0] == count &&
+               b[BEGIN].len == b[SAMPLES].shape[0] * 8;
+    for (Py_ssize_t i = 0; fits && i < count; i++) {
+        const long long row = ((const long long *)b[ROWS].buf)[i];
+        fits = row >= 0 && row < b[SAMPLES].shape[0];
+        const long long first = fits ? ((const long long *)b[BEGIN].buf)[row] : 0;
+        fits = fits && first >= 0 && first + b[OUT].shape[1] <= b[SAMPLES].shape[1];
+        if (fits)
+            memcpy((float *)b[OUT].buf + i * b[OUT].shape[1],
+                   (const float *)b[SAMPLES].buf + row * b[SAMPLES].shape[1] + first, (size_t)b[OUT].shape[1] * 4);
+    }
+    release(b, BUFFERS);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "gather: shapes, types or lengths do not fit together");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"append", (PyCFunction)(void (*)(void))append, METH_FASTCALL, append_doc},
+    {"gather", (PyCFunction)(void (*)(void))gather, METH_FASTCALL, gather_doc},
     {"spectra", (PyCFunction)(void (*)(void))spectra, METH_FASTCALL, spectra_doc},
     {"weigh", (PyCFunction)(void (*)(void))weigh, METH_FASTCALL, weigh_doc},
     {NULL, NULL, 0, NULL},

@@ -2,6 +2,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+def append(
+    samples: NDArray[Any], rows: NDArray[Any], begin: NDArray[Any], fill: NDArray[Any], blocks: list[NDArray[Any]], /
+) -> None: ...
+def gather(samples: NDArray[Any], rows: NDArray[Any], begin: NDArray[Any], out: NDArray[Any], /) -> None: ...
 def spectra(
     samples: NDArray[Any],
     first: int,

@@ -9,7 +9,7 @@ numpy. Where a family cannot promise that, its file says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -34,12 +34,14 @@ LOUDEST = 1e9
 ROWS = 128
 """Frames computed together, so that all intermediates of a batch stay in the cache."""
 
-WORK = 1 << 18
-"""Samples that are laid side by side at most; longer blocks are taken piece by piece."""
+SPARE_HOPS = 16
+"""Hops of room behind what is kept of a stream: blocks of as much are appended in place, and seldom moved."""
 
-SPARE_HOPS = 8
-"""Hops of room behind what is kept of a stream: so seldom is it moved."""
+MANY_SPARES = 4
+"""Blocks longer than so many times that are taken stream by stream: each has frames enough for a batch."""
 
+LONGEST = 1 << 16
+"""Samples that are taken at once of one stream, at most."""
 
 _FLOAT32 = frozenset({np.dtype(np.float32)})
 _dtype = attrgetter("dtype")
@@ -68,7 +70,6 @@ class StreamState:
     Attributes:
         left: samples that frames to come still need, float32 `[samples]`; padding before the signal included.
         next_frame: number of the next frame to compute.
-        heard: samples so far.
         opening: samples that wait until there are enough to pad the signal's beginning with; None once it is padded.
         carried: what the features carry on, by "place in the spec/name".
         deltas: frames that wait for their neighbours, where the spec has deltas.
@@ -76,7 +77,6 @@ class StreamState:
 
     left: Samples
     next_frame: int
-    heard: int
     opening: Samples | None
     carried: dict[str, NDArray[Any]] = field(default_factory=dict)
     deltas: DeltaState | None = None
@@ -115,7 +115,8 @@ class FrontEnd:
         self._before = max(mirrored, *(feature.before for feature in self._features))
         self._after = max(feature.after for feature in self._features)
         self._length = self._before + spec.frame_length + self._after
-        self._slots = Slots(self._length, SPARE_HOPS * spec.hop_length, self._features)
+        self._spare = SPARE_HOPS * spec.hop_length
+        self._slots = Slots(self._length, self._spare, self._features)
 
     @property
     def latency_samples(self) -> int:
@@ -141,8 +142,7 @@ class FrontEnd:
             For each stream of `blocks`, in their order, its next frames, perhaps none.
         """
         if not _FLOAT32.issuperset(map(_dtype, blocks.values())):
-            wrong = next(block for block in blocks.values() if block.dtype != np.float32)
-            raise TypeError(f"a block is float32 [samples], not {wrong.dtype} {list(wrong.shape)}")
+            _check(blocks.values())
         if self._mirrored:
             blocks = {name: self._opened(name, block) for name, block in blocks.items()}
         result = self._push(list(blocks), list(blocks.values()))
@@ -156,7 +156,7 @@ class FrontEnd:
         if stream not in slots.of:
             return Frames(0, np.empty((0, self.spec.dims), np.float32))
         slot = slots.of[stream]
-        tail = self._closing(slot) if slots.heard[slot] else np.empty(0, np.float32)
+        tail = self._closing(stream, slot)
         last = self._push([stream], [tail])[stream]
         if self._deltas is not None:
             last = Frames(*self._deltas.flush(stream, *last))
@@ -184,7 +184,6 @@ class FrontEnd:
         return StreamState(
             left=slots.left(slot).copy(),
             next_frame=int(slots.next_frame[slot]),
-            heard=int(slots.heard[slot]),
             opening=None if opening is None else opening.copy(),
             carried=carried,
             deltas=self._deltas.state(stream) if self._deltas else None,
@@ -196,7 +195,7 @@ class FrontEnd:
         slots = self._slots
         slot = self._join(stream)
         slots.put(slot, state.left)
-        slots.next_frame[slot], slots.heard[slot] = state.next_frame, state.heard
+        slots.next_frame[slot] = state.next_frame
         slots.opening.pop(stream, None)
         if state.opening is not None:
             slots.opening[stream] = state.opening.copy()
@@ -228,26 +227,23 @@ class FrontEnd:
         joined = np.concatenate((waiting, block))
         if len(joined) < self._mirrored:
             slots.opening[name] = joined
-            slots.heard[slots.of[name]] = len(joined)
             return joined[:0]
         del slots.opening[name]
-        slots.heard[slots.of[name]] = 0  # counted as it is pushed
         return np.pad(joined, (self.spec.lead, 0), mode=self.spec.pad_mode)
 
-    def _closing(self, slot: int) -> Samples:
-        """What is heard behind the signal: its padding, and zeros for what looks beyond the last frame."""
+    def _closing(self, name: str, slot: int) -> Samples:
+        """What follows a signal: its padding, and zeros for what looks beyond the last frame; nothing after nothing."""
         spec, slots = self.spec, self._slots
-        after = np.zeros(self._after, np.float32)
+        waiting, left = slots.opening.pop(name, None), slots.left(slot)
         if not self._mirrored:
-            return np.concatenate((np.zeros(spec.lead, np.float32), after))
-        name = next(name for name, place in slots.of.items() if place == slot)
-        short = slots.opening.pop(name, None)
-        if short is not None:
-            whole = np.pad(short, spec.lead, mode=spec.pad_mode)
+            heard = slots.next_frame[slot] > 0 or len(left) > self._before + spec.lead
+            return np.zeros(spec.lead + self._after if heard else 0, np.float32)
+        if waiting is not None:
+            whole = np.pad(waiting, spec.lead, mode=spec.pad_mode) if len(waiting) else waiting
         else:
-            end = slots.left(slot)[-self._mirrored :]
+            end = left[-self._mirrored :]
             whole = np.pad(end, (0, spec.lead), mode=spec.pad_mode)[len(end) :]
-        return np.concatenate((whole, after))
+        return np.concatenate((whole, np.zeros(self._after if len(whole) else 0, np.float32)))
 
     # ---- frames
 
@@ -258,83 +254,99 @@ class FrontEnd:
             places = list(map(slots.of.__getitem__, names))
         except KeyError:
             places = [slots.of[name] if name in slots.of else self._join(name) for name in names]
-        lengths = list(map(len, blocks))
-        longest = max(lengths, default=0)
-        if longest > WORK:
-            return self._push_in_pieces(names, blocks, longest)
-        if len(names) == 1:
-            slot = places[0]
-            first = slots.next_frame.item(slot)
-            frames = self._advance(slots.every[slot : slot + 1], slots.fill.item(slot), blocks, lengths[0])
-            return {names[0]: Frames(first, frames[0])}
-        if not names:
-            return {}
-        rows = np.array(places, np.intp)
-        first_frames, fill = slots.next_frame[rows].tolist(), slots.fill[rows]
-        groups = _in_step(fill, lengths, first_frames)
-        if len(groups) == 1:
-            values = self._advance_all(rows, int(fill[0]), blocks, lengths[0])
-        else:
-            values = [self._nothing] * len(names)
-            for group in groups:
-                indices = group.tolist()
-                some = [blocks[index] for index in indices]
-                arrays = self._advance_all(rows[group], int(fill[indices[0]]), some, lengths[indices[0]])
-                for index, array in zip(indices, arrays, strict=True):
-                    values[index] = array
-        return dict(zip(names, map(_frames, zip(first_frames, values, strict=True)), strict=True))
-
-    def _push_in_pieces(self, names: list[str], blocks: list[Samples], longest: int) -> dict[str, Frames]:
+        rows = slots.every[places[0] : places[0] + 1] if len(places) == 1 else np.array(places, np.intp)
+        longest = max(map(len, blocks), default=0)
+        if longest <= self._spare:
+            return self._push_short(names, rows, blocks)
+        if len(names) == 1 or longest > MANY_SPARES * self._spare:
+            return {
+                name: self._push_long(name, place, block)
+                for name, place, block in zip(names, places, blocks, strict=True)
+            }
         pieces = [
-            self._push(names, [block[start : start + WORK] for block in blocks]) for start in range(0, longest, WORK)
+            self._push_short(names, rows, [block[start : start + self._spare] for block in blocks])
+            for start in range(0, longest, self._spare)
         ]
-        first = pieces[0]
         return {
-            name: Frames(first[name].first_frame, np.concatenate([piece[name].values for piece in pieces]))
+            name: Frames(pieces[0][name].first_frame, np.concatenate([piece[name].values for piece in pieces]))
             for name in names
         }
 
-    def _advance_all(self, rows: NDArray[np.intp], fill: int, blocks: list[Samples], length: int) -> list[Samples]:
-        """Push blocks of one length to streams that are in step; returns what is ready, `[frames, dims]` each."""
-        most = max(1, WORK // (fill + length + 1))
-        if len(rows) <= most:
-            return list(self._advance(rows, fill, blocks, length))
-        return [
-            frames
-            for start in range(0, len(rows), most)
-            for frames in self._advance(rows[start : start + most], fill, blocks[start : start + most], length)
-        ]
+    def _push_short(self, names: list[str], rows: NDArray[np.intp], blocks: list[Samples]) -> dict[str, Frames]:
+        """Blocks that find room behind what is left of their streams: those that have as many frames go together."""
+        slots = self._slots
+        try:
+            slots.append(rows, blocks)
+        except ValueError:
+            _check(blocks)
+            raise
+        if len(names) == 1:
+            first = slots.next_frame.item(rows[0])
+            count = 1 + (slots.fill.item(rows[0]) - self._length) // self.spec.hop_length
+            return {names[0]: Frames(first, self._advance(rows, count)[0] if count > 0 else self._nothing)}
+        first_frames = slots.next_frame[rows].tolist()
+        counts = np.maximum(0, 1 + (slots.fill[rows] - self._length) // self.spec.hop_length)
+        opening = np.array(first_frames) == 0 if 0 in first_frames else None
+        values = [self._nothing] * len(names)
+        for group in _alike(counts, opening):
+            count = int(counts[group[0]])
+            if not count:
+                continue
+            if len(group) == len(names):
+                values = list(self._advance(rows, count))
+                break
+            for index, frames in zip(group.tolist(), self._advance(rows[group], count), strict=True):
+                values[index] = frames
+        return dict(zip(names, map(_frames, zip(first_frames, values, strict=True)), strict=True))
 
-    def _advance(self, rows: NDArray[np.intp], fill: int, blocks: list[Samples], length: int) -> Samples:
-        """The same for a few of them: `[streams, frames, dims]`."""
+    def _push_long(self, name: str, slot: int, block: Samples) -> Frames:
+        """A block without room in its row, by itself, piece by piece."""
+        _check((block,))
+        slots, hop, rows = self._slots, self.spec.hop_length, self._slots.every[slot : slot + 1]
+        first, start = slots.next_frame.item(slot), 0
+        parts: list[Samples] = []
+        while start < len(block) or not parts:
+            samples = np.concatenate((slots.left(slot), block[start : start + LONGEST]))
+            start += LONGEST
+            count = max(0, 1 + (len(samples) - self._length) // hop)
+            parts.append(self._compute(rows, samples[None], count)[0] if count else self._nothing)
+            slots.put(slot, samples[count * hop :])
+            slots.next_frame[slot] += count
+        return Frames(first, parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+    def _advance(self, rows: NDArray[np.intp], count: int) -> Samples:
+        """The next `count` frames of some streams, `[streams, frames, dims]`; what they alone needed is let go."""
         slots, hop = self._slots, self.spec.hop_length
-        new = blocks[0] if len(rows) == 1 else np.concatenate(blocks)
-        if new.ndim != 1:
-            raise TypeError(f"a block is float32 [samples], not float32 {list(blocks[0].shape)}")
-        samples = slots.append(rows, fill, new.reshape(len(rows), length))
-        count = max(0, 1 + (fill + length - self._length) // hop)
-        values = self._compute(rows, samples, count) if count else np.empty((len(rows), 0, self._dims), np.float32)
-        slots.keep(rows, samples, count * hop)
+        needed = self._length + (count - 1) * hop
+        most = max(1, ROWS // count)
+        if len(rows) <= most:
+            values = self._compute(rows, slots.first(rows, needed), count)
+        else:
+            values = np.empty((len(rows), count, self._dims), np.float32)
+            for start in range(0, len(rows), most):
+                some = rows[start : start + most]
+                values[start : start + most] = self._compute(some, slots.first(some, needed), count)
+        slots.begin[rows] += count * hop
+        slots.fill[rows] -= count * hop
         slots.next_frame[rows] += count
-        slots.heard[rows] += length
         return values
 
     def _compute(self, rows: NDArray[np.intp], samples: Samples, count: int) -> Samples:
-        """The next `count` frames of some streams, `[streams, frames, dims]`."""
+        """Frames of samples `[streams, n]`, in batches, `[streams, frames, dims]`."""
         streams, hop = len(rows), self.spec.hop_length
         if self.spec.feature == WAVEFORM:
             return samples[:, :, None].copy()
         opening = bool(self._slots.next_frame[rows[0]] == 0)
-        if streams * count <= ROWS and len(self._features) == 1:
+        if count <= ROWS and len(self._features) == 1:
             batch = Batch(self._tables, samples, self._before, rows, count, opening)
             return self._features[0].compute(batch).reshape(streams, count, self._dims)
         values = np.empty((streams, count, self._dims), np.float32)
-        for some, begin, end in _batches(streams, count):
-            window = samples[some, begin * hop : (end - 1) * hop + self._length]
-            batch = Batch(self._tables, window, self._before, rows[some], end - begin, opening and not begin)
-            frames = values[some, begin:end]
+        for begin in range(0, count, ROWS):
+            end = min(count, begin + ROWS)
+            window = samples[:, begin * hop : (end - 1) * hop + self._length]
+            batch = Batch(self._tables, window, self._before, rows, end - begin, opening and not begin)
             for feature, columns in zip(self._features, self._columns, strict=True):
-                frames[..., columns] = feature.compute(batch).reshape(len(batch.slots), batch.count, -1)
+                values[:, begin:end, columns] = feature.compute(batch).reshape(streams, end - begin, -1)
         return values
 
 
@@ -381,6 +393,12 @@ def clean(samples: Samples) -> tuple[Samples, int]:
     return (np.where(bad, np.float32(0), samples), count) if count else (samples, 0)
 
 
+def _check(blocks: Iterable[Samples]) -> None:
+    for block in blocks:
+        if block.ndim != 1 or block.dtype != np.float32:
+            raise TypeError(f"a block is float32 [samples], not {block.dtype} {list(block.shape)}")
+
+
 def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     """The features to compute, and for each output which of them it is and how often it is differentiated."""
     parsed = [parse_delta(name) for name in spec.features]
@@ -388,21 +406,10 @@ def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     return computed, [(computed.index(name), order) for name, order in parsed]
 
 
-def _in_step(fill: NDArray[np.intp], lengths: list[int], first_frames: list[int]) -> list[NDArray[np.intp]]:
-    """Indices of the streams that hold as much and get as much, group by group; those that begin apart."""
-    if len(lengths) == lengths.count(lengths[0]) and first_frames.count(0) in (0, len(lengths)):
-        keys = fill
-    else:
-        keys = (fill * (max(lengths) + 1) + np.array(lengths, np.intp)) * 2 + (np.array(first_frames) == 0)
-    if (keys == keys[0]).all():
-        return [np.arange(len(keys))]
+def _alike(counts: NDArray[np.intp], opening: NDArray[np.bool_] | None) -> list[NDArray[np.intp]]:
+    """Indices of the streams that have as many frames, group by group; those that begin apart."""
+    keys = counts if opening is None else 2 * counts + opening
+    if (keys == keys[:1]).all():
+        return [np.arange(len(keys))] if len(keys) else []
     order = np.argsort(keys, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
-
-
-def _batches(streams: int, count: int) -> Iterator[tuple[slice, int, int]]:
-    """Streams and frames of one batch after the other: whole streams together, or a part of one."""
-    together = max(1, ROWS // count)
-    for first in range(0, streams, together):
-        for begin in range(0, count, ROWS):
-            yield slice(first, min(streams, first + together)), begin, min(count, begin + ROWS)

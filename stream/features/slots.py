@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .feature import Feature
+from .kernel import COMPILED, kernel
 
 Samples = NDArray[np.float32]
 
@@ -22,7 +23,6 @@ class Slots:
             room behind them, so that a short block is appended in place, and moved to the front only now and then.
         begin, fill: see above, `[slots]`.
         next_frame: number of the next frame, `[slots]`.
-        heard: samples so far, `[slots]`.
         every: all rows, `[slots]`.
     """
 
@@ -35,9 +35,7 @@ class Slots:
         self.begin = np.zeros(0, np.intp)
         self.fill = np.zeros(0, np.intp)
         self.next_frame = np.zeros(0, np.int64)
-        self.heard = np.zeros(0, np.int64)
         self.every = np.zeros(0, np.intp)
-        self._work = np.empty(0, np.float32)
         self._grow(1)
 
     def join(self, name: str, zeros: int) -> int:
@@ -46,7 +44,7 @@ class Slots:
             self._grow(2 * len(self.fill))
         slot = self.of[name] = self._free.pop()
         self.put(slot, np.zeros(zeros, np.float32))
-        self.next_frame[slot] = self.heard[slot] = 0
+        self.next_frame[slot] = 0
         for feature in self._features:
             for key, initial in feature.initial.items():
                 feature.carried[key][slot] = initial
@@ -62,41 +60,32 @@ class Slots:
         begin = self.begin.item(slot)
         return self.samples[slot, begin : begin + self.fill.item(slot)]
 
-    def append(self, rows: NDArray[np.intp], fill: int, blocks: Samples) -> Samples:
-        """What is left of some streams, `fill` samples each, with `blocks` `[streams, n]` behind them.
+    def append(self, rows: NDArray[np.intp], blocks: list[Samples]) -> None:
+        """Each block behind what is left of its stream. Together they must not be longer than a row."""
+        if COMPILED:
+            kernel.append(self.samples, rows, self.begin, self.fill, blocks)
+            return
+        for row, block in zip(rows.tolist(), blocks, strict=True):
+            begin, fill = self.begin.item(row), self.fill.item(row)
+            if begin + fill + len(block) > self.samples.shape[1]:
+                self.samples[row, :fill] = self.samples[row, begin : begin + fill]
+                self.begin[row] = begin = 0
+            self.samples[row, begin + fill : begin + fill + len(block)] = block
+            self.fill[row] = fill + len(block)
 
-        `[streams, fill + n]`, to be used until the next call; `keep` says how much of it is done with.
-        """
-        where, size = _as_slice(rows), fill + blocks.shape[1]
-        begins = self.begin[where]
-        begin = begins.item(0)
-        together = len(begins) == 1 or bool((begins == begin).all())
-        if together and size <= self.samples.shape[1] and isinstance(where, slice):
-            if begin + size > self.samples.shape[1]:
-                self.samples[where, :fill] = self.samples[where, begin : begin + fill]
-                self.begin[where] = begin = 0
-            self.samples[where, begin + fill : begin + size] = blocks
-            return self.samples[where, begin : begin + size]
-        needed = len(rows) * size
-        if needed > len(self._work):
-            self._work = np.empty(needed, np.float32)
-        joined = self._work[:needed].reshape(len(rows), size)
-        if together:
-            joined[:, :fill] = self.samples[where, begin : begin + fill]
+    def first(self, rows: NDArray[np.intp], count: int) -> Samples:
+        """The first `count` samples that are left of some streams, `[streams, count]`, perhaps a view."""
+        begin = self.begin.item(rows[0])
+        if len(rows) == 1:
+            return self.samples[rows[0], None, begin : begin + count]
+        ours = np.empty((len(rows), count), np.float32)
+        if COMPILED:
+            kernel.gather(self.samples, rows, self.begin, ours)
         else:
-            joined[:, :fill] = self.samples[rows[:, None], begins[:, None] + np.arange(fill)]
-        joined[:, fill:] = blocks
-        return joined
-
-    def keep(self, rows: NDArray[np.intp], joined: Samples, done: int) -> None:
-        """Lets go of the first `done` samples of what `append` returned."""
-        where, left = _as_slice(rows), joined.shape[1] - done
-        if np.may_share_memory(joined, self._work):
-            self.samples[where, :left] = joined[:, done:]
-            self.begin[where] = 0
-        else:
-            self.begin[where] += done
-        self.fill[where] = left
+            for place, row in enumerate(rows.tolist()):
+                begin = self.begin.item(row)
+                ours[place] = self.samples[row, begin : begin + count]
+        return ours
 
     def leave(self, name: str) -> None:
         """Nothing is left of a stream."""
@@ -109,7 +98,7 @@ class Slots:
         old = len(self.fill)
         self.samples, self.fill = _grown(self.samples, slots), _grown(self.fill, slots)
         self.begin = _grown(self.begin, slots)
-        self.next_frame, self.heard = _grown(self.next_frame, slots), _grown(self.heard, slots)
+        self.next_frame = _grown(self.next_frame, slots)
         for feature in self._features:
             for key, initial in feature.initial.items():
                 pool = feature.carried.get(key, np.empty((0, *np.shape(initial)), np.asarray(initial).dtype))
@@ -120,11 +109,3 @@ class Slots:
 
 def _grown(array: NDArray[Any], slots: int) -> NDArray[Any]:
     return np.concatenate((array, np.zeros((slots - len(array), *array.shape[1:]), array.dtype)))
-
-
-def _as_slice(rows: NDArray[np.intp]) -> slice | NDArray[np.intp]:
-    """The same rows as a slice where they follow each other: numpy takes that faster."""
-    first = rows.item(0)
-    if len(rows) == 1 or (rows.item(-1) - first == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all())):
-        return slice(first, first + len(rows))
-    return rows

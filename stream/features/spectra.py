@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernel import COMPILED, kernel
 from .windows import analysis_window
-
-try:
-    from . import _kernel
-except ImportError:
-    _kernel = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from .spec import FrontEndSpec
 
 Samples = NDArray[np.float32]
 
-COMPILED = _kernel is not None
 LARGEST_FACTOR = 13  # that the kernel's FFT has
 
 
@@ -54,7 +49,7 @@ class Spectra:
             first, count = 0, 1
         if self._compiled:
             spectra = np.empty((len(samples) * count, self._bins), np.complex64)
-            _kernel.spectra(samples, first, self._hop, count, self._window, *self._roots, spectra)
+            kernel.spectra(samples, first, self._hop, count, self._window, *self._roots, spectra)
             return spectra
         padded = np.zeros((len(samples) * count, self._n_fft), np.float32)
         under = padded[:, : self._length].reshape(len(samples), count, -1)
@@ -66,7 +61,7 @@ class Spectra:
         if not self._compiled or self._remove_dc or self._preemphasis:
             return squared(self.stft(samples, first, count))
         powers = np.empty((len(samples) * count, self._bins), np.float32)
-        _kernel.spectra(samples, first + self._at, self._hop, count, self._inner, *self._roots, powers)
+        kernel.spectra(samples, first + self._at, self._hop, count, self._inner, *self._roots, powers)
         return powers
 
     def _conditioned(self, samples: Samples, first: int, count: int) -> Samples:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    from . import _kernel
-except ImportError:
-    _kernel = None  # type: ignore[assignment]
+from .kernel import COMPILED, kernel
 
 Samples = NDArray[np.float32]
 
@@ -36,9 +33,9 @@ class Weights:
 
     def apply(self, rows: Samples) -> Samples:
         """The sums for each of `rows` `[rows, values]`, float32 `[rows, sums]`."""
-        if _kernel is not None:
+        if COMPILED:
             sums = np.empty((len(rows), len(self.matrix)), np.float32)
-            _kernel.weigh(rows, self._firsts, self._lengths, self._weights, sums)
+            kernel.weigh(rows, self._firsts, self._lengths, self._weights, sums)
             return sums
         weighted = rows[:, self._places]
         weighted *= self._weights

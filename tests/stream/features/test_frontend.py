@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from earwitness.stream.features import slots
 from earwitness.stream.features.frontend import LOUDEST, FrontEnd, FrontEndSpec, clean, compute
 
 Samples = NDArray[np.float32]
@@ -220,6 +221,14 @@ def test_a_stream_goes_on_from_a_state_in_another_front_end(spec: FrontEndSpec, 
     np.testing.assert_array_equal(np.concatenate((before, after.values, tail.values)), compute(spec, samples))
 
 
+@pytest.fixture(params=["compiled", "numpy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are laid in their places by the kernel, and by numpy where there is none."""
+    if request.param == "numpy":
+        monkeypatch.setattr(slots, "COMPILED", False)
+
+
+@pytest.mark.usefixtures("way")
 def test_a_thousand_streams_out_of_step_are_each_what_they_are_alone() -> None:
     spec, rng, noise = FrontEndSpec(), np.random.default_rng(9), sounds(16000)["noise"]
     front_end = FrontEnd(spec)

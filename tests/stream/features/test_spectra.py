@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from earwitness.stream.features import spectra as spectra_module
+from earwitness.stream.features.kernel import COMPILED
 from earwitness.stream.features.spec import FrontEndSpec
-from earwitness.stream.features.spectra import COMPILED, Spectra, frames_of, has_fft
+from earwitness.stream.features.spectra import Spectra, frames_of, has_fft
 from earwitness.stream.features.windows import analysis_window
 
 Samples = NDArray[np.float32]
