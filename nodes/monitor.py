@@ -84,7 +84,7 @@ class Monitor(Node):
     def finish(self) -> None:
         self._give_terminal_back()
         if self._screen is not None:
-            from .screen import closing_report
+            from .closing import closing_report
 
             self._output.write(closing_report(self.board, self._width(), without=self._scenes))
         labels = _known_labels(self.config) if self._scenes else None
@@ -94,7 +94,7 @@ class Monitor(Node):
                 for match in matches:
                     self._output.write(json_line(truth_line(stream, match)))
             else:
-                from .screen import truth_report
+                from .closing import truth_report
 
                 self._output.write(truth_report(stream, matches, self._width()))
         self._output.pump(FLUSH_S)

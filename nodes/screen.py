@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from ..stream.clock import iso, seconds
+from ..stream.clock import iso
 from ..stream.messages import EventStart
-from ..stream.report import Match, duration_text, heard_and_lost, printable, truth_line
+from ..stream.report import duration_text, heard_and_lost, printable
 from .board import Board, EventView, StreamView
 from .output import Output
 from .spectrogram import LEAST_ROWS, MOST_ROWS, Paint, Painted, paint_of, spectrogram
@@ -42,7 +41,7 @@ class Screen:
     def __init__(self, output: Output, environment: Mapping[str, str] = os.environ, title: str = "earwitness"):
         self.title = title
         self._output = output
-        self._console = _console(80, environment)
+        self._console = new_console(80, environment)
         self._paint = paint_of(None if self._console.no_color else self._console.color_system, environment)
         self._shown: list[tuple[str, object]] = []
         self._size = (0, 0)
@@ -122,27 +121,6 @@ def picture(
     return (lines + alarms + foot)[:height]
 
 
-def closing_report(
-    board: Board, width: int, without: Container[str] = (), environment: Mapping[str, str] = os.environ
-) -> str:
-    """What stays on the terminal when the screen is gone: the last events, and alarms that nobody cleared.
-
-    `without`: streams whose events are told elsewhere.
-    """
-    views = [view for view in board.events.values() if view.message.stream not in without]
-    shown, text = views[-50:], ""
-    if views or not without:
-        text = _rendered(_events_table(shown, board.earlier_events + len(views) - len(shown)), width, environment)
-    for alarm in board.alarms.values():
-        text += _rendered(Text(printable(f"alarm  {iso(alarm.utc_ns)}  {alarm.text}"), BAD), width, environment)
-    return text
-
-
-def truth_report(stream: str, matches: list[Match], width: int, environment: Mapping[str, str] = os.environ) -> str:
-    """A demo's true events beside what was heard."""
-    return _rendered(_truth_table(stream, matches), width, environment)
-
-
 # ---- the picture's parts ---------------------------------------------------------------------------------------------
 
 
@@ -199,7 +177,7 @@ def _meter_line(stream: StreamView, width: int, now: float, happening: set[str] 
         line.append("CLIP ", BAD)
     if happening is not None:
         for label, score in stream.labels()[:MAX_TOP]:
-            word = f" {_score(score)} {printable(label)} "
+            word = f" {score_text(score)} {printable(label)} "
             if cell_len(line.plain) + cell_len(word) > width:
                 break
             line.append(word, NOW if label in happening else "")
@@ -253,7 +231,7 @@ def _class_lines(stream: StreamView, width: int, count: int, board: Board) -> li
         cells = max(0.0, min(1.0, score)) * bar_width if score == score else 0.0
         bar = "█" * int(cells) + ("▌" if cells % 1 >= 0.5 else "")
         line.append(bar.ljust(bar_width), style or "cyan")
-        line.append(f" {_score(score)}", style)
+        line.append(f" {score_text(score)}", style)
         line.truncate(width)
         lines.append(line)
     return lines + [Text()] * (count - len(lines))
@@ -275,7 +253,7 @@ def _event_lines(board: Board, width: int, room: int) -> list[Text]:
         if show_stream:
             text += fit(message.stream, max(6, min(16, width // 5))) + "  "
         text += fit(message.label, max(8, min(22, width // 4)))
-        text += f"  {_score(message.score)}  {_lasted(view):<12}{'● clip' if view.clip else ''}"
+        text += f"  {score_text(message.score)}  {lasted_text(view):<12}{'● clip' if view.clip else ''}"
         lines.append(Text(fit(text, width), NOW if going_on else ""))
     return lines
 
@@ -329,58 +307,6 @@ def _wrapped(head: str, parts: list[str], width: int) -> list[str]:
     return lines
 
 
-# ---- tables that stay ------------------------------------------------------------------------------------------------
-
-
-def _events_table(views: list[EventView], earlier: int) -> Table:
-    table = _table("events" + (f" (the last {len(views)}, {earlier} before them)" if earlier else ""))
-    one_day = len({iso(view.message.utc_ns)[:10] for view in views}) <= 1
-    table.add_column("UTC", no_wrap=True)
-    for name in ("stream", "label"):
-        table.add_column(name, overflow="fold")
-    for name in ("score", "onset", "lasted"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("clip")
-    for view in views:
-        message = view.message
-        table.add_row(
-            iso(message.utc_ns)[11 if one_day else 0 : 19].replace("T", " "),
-            Text(printable(message.stream)),
-            Text(printable(message.label)),
-            _score(message.score),
-            f"{seconds(message.onset_sample, message.rate):.3f} s",
-            _lasted(view),
-            "●" if view.clip else "",
-        )
-    if not views:
-        table.add_row("none")
-    return table
-
-
-def _truth_table(stream: str, matches: list[Match]) -> Table:
-    table = _table(f"{printable(stream)}: the scene, and what was heard of it")
-    table.add_column("label", overflow="fold")
-    for name in ("true onset", "heard onset", "difference", "score"):
-        table.add_column(name, justify="right")
-    for match in matches:
-        line = truth_line(stream, match)
-        style = {"heard": "", "missed": BAD, "extra": WARN, "unknown": DIM}[line["result"]]
-        table.add_row(
-            Text(printable(str(line["label"])), style),
-            f"{line['onset']:.3f} s" if match.truth else Text("extra", style),
-            f"{line['heard_onset']:.3f} s"
-            if match.heard
-            else Text("missed" if match.known else "not in the model", style),
-            "" if line["difference"] is None else f"{line['difference']:+.3f} s",
-            "" if match.heard is None else _score(match.heard.score),
-        )
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style=BOLD, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-
-
 # ---- small things ----------------------------------------------------------------------------------------------------
 
 
@@ -394,26 +320,19 @@ def fit(text: str, cells: int) -> str:
     return set_cell_size(text, cells - 1) + "…"
 
 
-def _score(score: float) -> str:
+def score_text(score: float) -> str:
     """Four cells, whatever a model said."""
     return f"{min(1.0, max(0.0, score)):.2f}" if score == score else " nan"
 
 
-def _lasted(view: EventView) -> str:
+def lasted_text(view: EventView) -> str:
     lasted_s = view.lasted_s
     if lasted_s is not None:
         return duration_text(lasted_s)
     return "no end" if view.abandoned else "now"
 
 
-def _rendered(what: Table | Text, width: int, environment: Mapping[str, str]) -> str:
-    console = _console(max(width, 40), environment)
-    with console.capture() as capture:
-        console.print(what)
-    return capture.get()
-
-
-def _console(width: int, environment: Mapping[str, str]) -> Console:
+def new_console(width: int, environment: Mapping[str, str]) -> Console:
     return Console(
         file=io.StringIO(),
         force_terminal=True,

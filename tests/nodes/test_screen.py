@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from earwitness.nodes.board import Board
+from earwitness.nodes.closing import closing_report, truth_report
 from earwitness.nodes.output import Output
-from earwitness.nodes.screen import Screen, closing_report, fit, picture, truth_report
+from earwitness.nodes.screen import Screen, fit, picture
 from earwitness.nodes.spectrogram import Paint
 from earwitness.stream.messages import Alarm, ClipSaved, Health, LedgerRow
 from earwitness.stream.report import match_truth
