@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from earwitness.stream.errors import EarwitnessError
@@ -183,6 +185,21 @@ def test_options_mean_what_they_mean_in_numpy(changes: dict[str, Any]) -> None:
         np.testing.assert_allclose(ours, numpys, rtol=1e-5, atol=1e-4)
     else:
         assert_near(ours, numpys)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name", ["log_mel", "mel", "pcen", "mfcc", "chroma", "spectral_centroid", "spectral_flux", "rms"]
+)
+def test_recordings_have_numpys_numbers(name: str, data_root: Path) -> None:
+    files = sorted(path for path in data_root.rglob("*") if path.suffix in (".wav", ".flac", ".ogg"))
+    if not files:
+        pytest.skip(f"no recordings under {data_root}")
+    for path in files[:: max(1, len(files) // 5)][:5]:
+        samples, rate = soundfile.read(path, frames=40_000, dtype="float32", always_2d=True)
+        spec = FrontEndSpec(feature=name, sr=rate, fmax=min(8000.0, rate / 2))
+        mono = np.ascontiguousarray(samples[:, 0])
+        assert_the_same(name, "recording", on_tensors(spec, mono), compute(spec, mono))
 
 
 def test_a_signal_of_a_batch_has_the_numbers_that_it_has_alone() -> None:
