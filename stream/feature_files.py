@@ -121,7 +121,7 @@ def column_names(spec: FrontEndSpec) -> list[str]:
     """A name for each value of a frame: the feature's, with the value's label where it has several.
 
     >>> column_names(FrontEndSpec(feature="log_mel", n_mels=2))
-    ['log_mel_798 Hz', 'log_mel_2521 Hz']
+    ['log_mel_1041 Hz', 'log_mel_2886 Hz']
     """
     names: list[str] = []
     for feature in spec.features:
