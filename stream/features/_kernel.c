@@ -208,9 +208,10 @@ INLINE void spectra_of_eight(const plan *plan, const float *const frames[LANES],
 }
 
 typedef struct {
-    const char *samples;
-    Py_ssize_t stream_step, hop_step; /* bytes */
-    Py_ssize_t streams, count;        /* frames of each stream */
+    const float *samples;
+    const long long *starts;   /* of each stream */
+    Py_ssize_t streams, count; /* frames of each stream */
+    Py_ssize_t first, hop;     /* of its first frame behind the start, and from frame to frame */
 } framing;
 
 FOR_EACH_CPU static void spectra_of_all(const plan *plan, const framing *framing, int want_power, float *out,
@@ -225,8 +226,8 @@ FOR_EACH_CPU static void spectra_of_all(const plan *plan, const framing *framing
         float *results[LANES];
         for (int i = 0; i < LANES; i++) {
             const Py_ssize_t r = row + (i < used ? i : 0);
-            frames[i] = (const float *)(framing->samples + r / framing->count * framing->stream_step +
-                                        r % framing->count * framing->hop_step);
+            frames[i] = framing->samples + framing->starts[r / framing->count] + framing->first +
+                        r % framing->count * framing->hop;
             results[i] = out + r * values;
         }
         spectra_of_eight(plan, frames, want_power, work, result);
@@ -299,44 +300,48 @@ static lanes *room_for(Py_ssize_t vectors)
 }
 
 PyDoc_STRVAR(spectra_doc,
-             "spectra(samples, first, hop, count, window, roots, half_roots, out)\n\n"
-             "The spectra of frames `samples[s, first + f * hop :][:len(window)]`, f < count, of each stream s, under the\n"
-             "window and padded behind with zeros to n_fft = len(roots), an even number: powers where `out` is float32\n"
-             "[streams * count, n_fft // 2 + 1], the spectra themselves where it is complex64.");
+             "spectra(samples, starts, first, hop, count, window, roots, half_roots, out)\n\n"
+             "The spectra of frames `samples[start + first + f * hop :][:len(window)]`, f < count, of each stream's start,\n"
+             "under the window and padded behind with zeros to n_fft = len(roots), an even number: powers where `out` is\n"
+             "float32 [streams * count, n_fft // 2 + 1], the spectra themselves where it is complex64.");
 
 static PyObject *spectra(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
-    if (given != 8) {
-        PyErr_SetString(PyExc_TypeError, "spectra takes 8 arguments");
+    if (given != 9) {
+        PyErr_SetString(PyExc_TypeError, "spectra takes 9 arguments");
         return NULL;
     }
-    const Py_ssize_t first = PyLong_AsSsize_t(args[1]), hop = PyLong_AsSsize_t(args[2]), count = PyLong_AsSsize_t(args[3]);
+    const Py_ssize_t first = PyLong_AsSsize_t(args[2]), hop = PyLong_AsSsize_t(args[3]), count = PyLong_AsSsize_t(args[4]);
     if (PyErr_Occurred())
         return NULL;
-    enum { SAMPLES, WINDOW, ROOTS, HALF_ROOTS, OUT, BUFFERS };
+    enum { SAMPLES, STARTS, WINDOW, ROOTS, HALF_ROOTS, OUT, BUFFERS };
     Py_buffer b[BUFFERS];
-    const int places[] = {0, 4, 5, 6, 7};
-    const int kinds[] = {PyBUF_STRIDES, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS,
-                         PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+    const int places[] = {0, 1, 5, 6, 7, 8};
+    const int kinds[] = {PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS,
+                         PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
     if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
         return NULL;
-    const Py_ssize_t window = b[WINDOW].len / 4, n_fft = b[ROOTS].len / 8, half = n_fft / 2;
+    const Py_ssize_t window = b[WINDOW].len / 4, n_fft = b[ROOTS].len / 8, half = n_fft / 2, streams = b[STARTS].len / 8;
     Py_ssize_t rest = half;
     while (rest > 1 && next_factor(rest))
         rest /= next_factor(rest);
     const int want_power = b[OUT].itemsize == 4;
+    int fits = b[SAMPLES].itemsize == 4 && b[STARTS].itemsize == 8 && b[WINDOW].itemsize == 4 && first >= 0 && hop >= 0 &&
+               count >= 1 && window >= 1 && window <= n_fft && n_fft >= 2 && n_fft % 2 == 0 && rest == 1 &&
+               b[HALF_ROOTS].len == half * 8 && (want_power || b[OUT].itemsize == 8) &&
+               b[OUT].len == streams * count * (half + 1) * b[OUT].itemsize;
+    for (Py_ssize_t i = 0; fits && i < streams; i++) {
+        const long long start = ((const long long *)b[STARTS].buf)[i];
+        fits = start >= 0 && start + first + (count - 1) * hop + window <= b[SAMPLES].len / 4;
+    }
     PyObject *done = NULL;
-    if (b[SAMPLES].ndim != 2 || b[SAMPLES].itemsize != 4 || b[SAMPLES].strides[1] != 4 || b[WINDOW].itemsize != 4 ||
-        first < 0 || hop < 0 || count < 1 || window < 1 || window > n_fft || n_fft < 2 || n_fft % 2 || rest != 1 ||
-        b[HALF_ROOTS].len != half * 8 || first + (count - 1) * hop + window > b[SAMPLES].shape[1] ||
-        b[OUT].len != b[SAMPLES].shape[0] * count * (half + 1) * b[OUT].itemsize || (!want_power && b[OUT].itemsize != 8)) {
+    if (!fits) {
         PyErr_SetString(PyExc_ValueError, "spectra: shapes, types or lengths do not fit together");
     } else {
         complex_lanes *work = (complex_lanes *)room_for(2 * n_fft + 2 * (half + 1));
         if (work) {
             const plan plan = {b[WINDOW].buf, b[ROOTS].buf, b[HALF_ROOTS].buf, window, n_fft};
-            const framing framing = {(const char *)b[SAMPLES].buf + 4 * first, b[SAMPLES].strides[0], 4 * hop,
-                                     b[SAMPLES].shape[0], count};
+            const framing framing = {b[SAMPLES].buf, b[STARTS].buf, streams, count, first, hop};
             Py_BEGIN_ALLOW_THREADS
             spectra_of_all(&plan, &framing, want_power, b[OUT].buf, work);
             Py_END_ALLOW_THREADS
@@ -392,54 +397,48 @@ static PyObject *weigh(PyObject *self, PyObject *const *args, Py_ssize_t given)
 }
 
 PyDoc_STRVAR(append_doc,
-             "append(samples, rows, begin, fill, blocks)\n\n"
-             "Each block, float32 [n], behind the `fill[row]` samples from `begin[row]` on of its row of `samples`; these are\n"
-             "moved to the row's front where there is no room behind them. The rows must differ.");
+             "append(samples, rows, begin, fill, joined, lengths)\n\n"
+             "The pieces of `joined`, one behind the other, of so many values each: each behind the `fill[row]` samples from\n"
+             "`begin[row]` on of its row of `samples`; these are moved to the row's front where there is no room behind\n"
+             "them. The rows must differ.");
 
 static PyObject *append(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
-    if (given != 5 || !PyList_Check(args[4])) {
-        PyErr_SetString(PyExc_TypeError, "append takes samples, rows, begin, fill and a list of blocks");
+    if (given != 6) {
+        PyErr_SetString(PyExc_TypeError, "append takes 6 arguments");
         return NULL;
     }
-    enum { SAMPLES, ROWS, BEGIN, FILL, BUFFERS };
-    Py_buffer b[BUFFERS], block;
-    const int places[] = {0, 1, 2, 3};
+    enum { SAMPLES, ROWS, BEGIN, FILL, JOINED, LENGTHS, BUFFERS };
+    Py_buffer b[BUFFERS];
+    const int places[] = {0, 1, 2, 3, 4, 5};
     const int kinds[] = {PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE,
-                         PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+                         PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS};
     if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
         return NULL;
     const Py_ssize_t count = b[ROWS].len / 8, room = b[SAMPLES].ndim == 2 ? b[SAMPLES].shape[1] : 0;
     const Py_ssize_t slots = b[SAMPLES].ndim == 2 ? b[SAMPLES].shape[0] : 0;
-    const long long *rows = b[ROWS].buf;
+    const long long *rows = b[ROWS].buf, *lengths = b[LENGTHS].buf;
     long long *begin = b[BEGIN].buf, *fill = b[FILL].buf;
+    const float *from = b[JOINED].buf;
+    long long rest = b[JOINED].len / 4;
     int fits = b[SAMPLES].itemsize == 4 && b[ROWS].itemsize == 8 && b[BEGIN].itemsize == 8 && b[FILL].itemsize == 8 &&
-               b[BEGIN].len == slots * 8 && b[FILL].len == slots * 8 && PyList_GET_SIZE(args[4]) == count;
+               b[JOINED].itemsize == 4 && b[LENGTHS].itemsize == 8 && b[BEGIN].len == slots * 8 &&
+               b[FILL].len == slots * 8 && b[LENGTHS].len == b[ROWS].len;
     for (Py_ssize_t i = 0; fits && i < count; i++) {
-        if (PyObject_GetBuffer(PyList_GET_ITEM(args[4], i), &block, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0) {
-            release(b, BUFFERS);
-            return NULL;
+        const long long row = rows[i], length = lengths[i];
+        fits = row >= 0 && row < slots && length >= 0 && length <= rest && begin[row] >= 0 && fill[row] >= 0 &&
+               begin[row] + fill[row] <= room && fill[row] + length <= room;
+        if (!fits)
+            break;
+        float *to = (float *)b[SAMPLES].buf + row * room;
+        if (begin[row] + fill[row] + length > room) {
+            memmove(to, to + begin[row], (size_t)fill[row] * 4);
+            begin[row] = 0;
         }
-        const Py_ssize_t length = block.ndim == 1 ? block.shape[0] : 0;
-        const long long row = rows[i];
-        fits = block.ndim == 1 && block.itemsize == 4 && block.format && !strcmp(block.format, "f") && row >= 0 &&
-               row < slots && begin[row] >= 0 && fill[row] >= 0 && begin[row] + fill[row] <= room &&
-               fill[row] + length <= room;
-        if (fits) {
-            float *to = (float *)b[SAMPLES].buf + row * room;
-            if (begin[row] + fill[row] + length > room) {
-                memmove(to, to + begin[row], (size_t)fill[row] * 4);
-                begin[row] = 0;
-            }
-            to += begin[row] + fill[row];
-            if (block.strides[0] == 4)
-                memcpy(to, block.buf, (size_t)length * 4);
-            else
-                for (Py_ssize_t k = 0; k < length; k++)
-                    to[k] = *(const float *)((const char *)block.buf + k * block.strides[0]);
-            fill[row] += length;
-        }
-        PyBuffer_Release(&block);
+        memcpy(to + begin[row] + fill[row], from, (size_t)length * 4);
+        fill[row] += length;
+        from += length;
+        rest -= length;
     }
     release(b, BUFFERS);
     if (!fits) {
@@ -449,33 +448,29 @@ static PyObject *append(PyObject *self, PyObject *const *args, Py_ssize_t given)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(gather_doc, "gather(samples, rows, begin, out)\n\n"
-                         "out[i] = samples[rows[i], begin[rows[i]] :][:out.shape[1]].");
+PyDoc_STRVAR(gather_doc, "gather(samples, starts, out)\n\n"
+                         "out[i] = samples[starts[i] :][:out.shape[1]], counted over all of `samples`.");
 
 static PyObject *gather(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
-    if (given != 4) {
-        PyErr_SetString(PyExc_TypeError, "gather takes 4 arguments");
+    if (given != 3) {
+        PyErr_SetString(PyExc_TypeError, "gather takes 3 arguments");
         return NULL;
     }
-    enum { SAMPLES, ROWS, BEGIN, OUT, BUFFERS };
+    enum { SAMPLES, STARTS, OUT, BUFFERS };
     Py_buffer b[BUFFERS];
-    const int places[] = {0, 1, 2, 3};
-    const int kinds[] = {PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
+    const int places[] = {0, 1, 2};
+    const int kinds[] = {PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
     if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
         return NULL;
-    const Py_ssize_t count = b[ROWS].len / 8;
-    int fits = b[SAMPLES].ndim == 2 && b[OUT].ndim == 2 && b[SAMPLES].itemsize == 4 && b[OUT].itemsize == 4 &&
-               b[ROWS].itemsize == 8 && b[BEGIN].itemsize == 8 && b[OUT].shape[0] == count &&
-               b[BEGIN].len == b[SAMPLES].shape[0] * 8;
+    const Py_ssize_t count = b[STARTS].len / 8, length = b[OUT].ndim == 2 ? b[OUT].shape[1] : 0;
+    int fits = b[OUT].ndim == 2 && b[SAMPLES].itemsize == 4 && b[OUT].itemsize == 4 && b[STARTS].itemsize == 8 &&
+               b[OUT].shape[0] == count;
     for (Py_ssize_t i = 0; fits && i < count; i++) {
-        const long long row = ((const long long *)b[ROWS].buf)[i];
-        fits = row >= 0 && row < b[SAMPLES].shape[0];
-        const long long first = fits ? ((const long long *)b[BEGIN].buf)[row] : 0;
-        fits = fits && first >= 0 && first + b[OUT].shape[1] <= b[SAMPLES].shape[1];
+        const long long start = ((const long long *)b[STARTS].buf)[i];
+        fits = start >= 0 && start + length <= b[SAMPLES].len / 4;
         if (fits)
-            memcpy((float *)b[OUT].buf + i * b[OUT].shape[1],
-                   (const float *)b[SAMPLES].buf + row * b[SAMPLES].shape[1] + first, (size_t)b[OUT].shape[1] * 4);
+            memcpy((float *)b[OUT].buf + i * length, (const float *)b[SAMPLES].buf + start, (size_t)length * 4);
     }
     release(b, BUFFERS);
     if (!fits) {

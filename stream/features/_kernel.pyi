@@ -3,11 +3,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 def append(
-    samples: NDArray[Any], rows: NDArray[Any], begin: NDArray[Any], fill: NDArray[Any], blocks: list[NDArray[Any]], /
+    samples: NDArray[Any],
+    rows: NDArray[Any],
+    begin: NDArray[Any],
+    fill: NDArray[Any],
+    joined: NDArray[Any],
+    lengths: NDArray[Any],
+    /,
 ) -> None: ...
-def gather(samples: NDArray[Any], rows: NDArray[Any], begin: NDArray[Any], out: NDArray[Any], /) -> None: ...
+def gather(samples: NDArray[Any], starts: NDArray[Any], out: NDArray[Any], /) -> None: ...
 def spectra(
     samples: NDArray[Any],
+    starts: NDArray[Any],
     first: int,
     hop: int,
     count: int,

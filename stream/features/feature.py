@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .logarithm import log_scale
-from .spectra import Spectra, frames_of
+from .spectra import Spectra, frames_of, gather
 from .weighing import Weights
 
 if TYPE_CHECKING:
@@ -96,10 +96,15 @@ class Batch:
     Rows are frames, stream after stream: row `s * count + f` is frame f of stream s. Everything is float32 and
     C-contiguous, and nobody's to change: other features read it too.
 
+    Args:
+        source: samples, contiguous.
+        starts: where in `source` each stream's samples begin, `[streams]`.
+        length: how many of each.
+
     Attributes:
         spec: of the front end.
-        samples: `[streams, n]`, from `before` samples before the first frame on.
-        before: see above: frame f of each stream is `samples[:, before + f * hop_length :][:, :frame_length]`.
+        before: of a stream's samples before its first frame: frame f is `samples[:, before + f * hop_length :]`,
+            `frame_length` of them.
         slots: `[streams]`, the streams' places in `Feature.carried`, each once.
         count: frames of each stream, at least 1.
         opening: whether these are the streams' first frames.
@@ -107,10 +112,19 @@ class Batch:
     """
 
     def __init__(
-        self, tables: Tables, samples: Samples, before: int, slots: NDArray[np.intp], count: int, opening: bool
+        self,
+        tables: Tables,
+        source: Samples,
+        starts: NDArray[np.intp],
+        length: int,
+        before: int,
+        slots: NDArray[np.intp],
+        count: int,
+        opening: bool,
     ) -> None:
         self.spec, self._tables = tables.spec, tables
-        self.samples, self.before, self.slots, self.count, self.opening = samples, before, slots, count, opening
+        self._source, self._starts, self._length = source, starts, length
+        self.before, self.slots, self.count, self.opening = before, slots, count, opening
         self.shared: dict[str, Any] = {}
         self._once: dict[Callable[[Batch], Array], Array] = {}
 
@@ -125,6 +139,11 @@ class Batch:
             made = self._once[make] = make(self)
         return made
 
+    @lazy
+    def samples(self) -> Samples:
+        """All samples that the frames and their surroundings need, `[streams, length]`."""
+        return gather(self._source, self._starts, self._length)
+
     def around(self, before: int = 0, after: int = 0) -> Samples:
         """Each frame with so many samples before and after it, a read-only view `[streams, frames, samples]`."""
         length = before + self.spec.frame_length + after
@@ -138,12 +157,12 @@ class Batch:
     @lazy
     def stft(self) -> NDArray[np.complex64]:
         """Complex spectrum under the window, complex64 `[rows, 1 + n_fft // 2]`."""
-        return self._tables.spectra.stft(self.samples, self.before, self.count)
+        return self._tables.spectra.stft(self._source, self._starts, self.before, self.count)
 
     @lazy
     def power(self) -> Samples:
         """Squared magnitudes of `stft`, `[rows, bins]`."""
-        return self._tables.spectra.power(self.samples, self.before, self.count)
+        return self._tables.spectra.power(self._source, self._starts, self.before, self.count)
 
     @lazy
     def magnitude(self) -> Samples:

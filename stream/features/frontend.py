@@ -23,6 +23,7 @@ from .delta import Deltas, DeltaState, parse_delta
 from .feature import Batch, Feature, Tables
 from .slots import Slots
 from .spec import WAVEFORM, FrontEndSpec
+from .spectra import gather
 
 __all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "StreamState", "clean", "compute", "silence"]
 
@@ -31,10 +32,10 @@ Samples = NDArray[np.float32]
 LOUDEST = 1e9
 """Samples beyond this (full scale is 1) are not sound but a broken source; their powers would overflow."""
 
-ROWS = 128
+ROWS = 256
 """Frames computed together, so that all intermediates of a batch stay in the cache."""
 
-SPARE_HOPS = 16
+SPARE_HOPS = 10
 """Hops of room behind what is kept of a stream: blocks of as much are appended in place, and seldom moved."""
 
 MANY_SPARES = 4
@@ -249,6 +250,8 @@ class FrontEnd:
 
     def _push(self, names: list[str], blocks: list[Samples]) -> dict[str, Frames]:
         """All frames that are ready, before any deltas."""
+        if not names:
+            return {}
         slots = self._slots
         try:
             places = list(map(slots.of.__getitem__, names))
@@ -309,45 +312,45 @@ class FrontEnd:
             samples = np.concatenate((slots.left(slot), block[start : start + LONGEST]))
             start += LONGEST
             count = max(0, 1 + (len(samples) - self._length) // hop)
-            parts.append(self._compute(rows, samples[None], count)[0] if count else self._nothing)
+            parts.append(self._compute(rows, samples, np.zeros(1, np.intp), count)[0] if count else self._nothing)
             slots.put(slot, samples[count * hop :])
             slots.next_frame[slot] += count
         return Frames(first, parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     def _advance(self, rows: NDArray[np.intp], count: int) -> Samples:
         """The next `count` frames of some streams, `[streams, frames, dims]`; what they alone needed is let go."""
-        slots, hop = self._slots, self.spec.hop_length
-        needed = self._length + (count - 1) * hop
-        most = max(1, ROWS // count)
-        if len(rows) <= most:
-            values = self._compute(rows, slots.first(rows, needed), count)
-        else:
-            values = np.empty((len(rows), count, self._dims), np.float32)
-            for start in range(0, len(rows), most):
-                some = rows[start : start + most]
-                values[start : start + most] = self._compute(some, slots.first(some, needed), count)
-        slots.begin[rows] += count * hop
-        slots.fill[rows] -= count * hop
+        slots, done = self._slots, count * self.spec.hop_length
+        values = self._compute(rows, slots.samples, slots.starts(rows), count)
+        slots.begin[rows] += done
+        slots.fill[rows] -= done
         slots.next_frame[rows] += count
         return values
 
-    def _compute(self, rows: NDArray[np.intp], samples: Samples, count: int) -> Samples:
-        """Frames of samples `[streams, n]`, in batches, `[streams, frames, dims]`."""
-        streams, hop = len(rows), self.spec.hop_length
+    def _compute(self, rows: NDArray[np.intp], samples: Samples, starts: NDArray[np.intp], count: int) -> Samples:
+        """The next `count` frames of some streams, whose samples begin at `starts`; `[streams, frames, dims]`."""
         if self.spec.feature == WAVEFORM:
-            return samples[:, :, None].copy()
+            return gather(samples, starts, count)[:, :, None].copy()
         opening = bool(self._slots.next_frame[rows[0]] == 0)
-        if count <= ROWS and len(self._features) == 1:
-            batch = Batch(self._tables, samples, self._before, rows, count, opening)
-            return self._features[0].compute(batch).reshape(streams, count, self._dims)
+        streams, together = len(rows), max(1, ROWS // count)
+        if streams <= together and count <= ROWS and len(self._features) == 1:
+            values = self._features[0].compute(self._batch(rows, samples, starts, count, opening))
+            return values.reshape(streams, count, self._dims)
         values = np.empty((streams, count, self._dims), np.float32)
-        for begin in range(0, count, ROWS):
-            end = min(count, begin + ROWS)
-            window = samples[:, begin * hop : (end - 1) * hop + self._length]
-            batch = Batch(self._tables, window, self._before, rows, end - begin, opening and not begin)
-            for feature, columns in zip(self._features, self._columns, strict=True):
-                values[:, begin:end, columns] = feature.compute(batch).reshape(streams, end - begin, -1)
+        for stream in range(0, streams, together):
+            some = slice(stream, stream + together)
+            for begin in range(0, count, ROWS):
+                part = slice(begin, min(count, begin + ROWS))
+                first = starts[some] + begin * self.spec.hop_length
+                batch = self._batch(rows[some], samples, first, part.stop - begin, opening and not begin)
+                for feature, columns in zip(self._features, self._columns, strict=True):
+                    values[some, part, columns] = feature.compute(batch).reshape(len(batch.slots), batch.count, -1)
         return values
+
+    def _batch(
+        self, rows: NDArray[np.intp], samples: Samples, starts: NDArray[np.intp], count: int, opening: bool
+    ) -> Batch:
+        length = self._length + (count - 1) * self.spec.hop_length
+        return Batch(self._tables, samples, starts, length, self._before, rows, count, opening)
 
 
 def compute(spec: FrontEndSpec, samples: Samples) -> Samples:

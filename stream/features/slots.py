@@ -60,32 +60,28 @@ class Slots:
         begin = self.begin.item(slot)
         return self.samples[slot, begin : begin + self.fill.item(slot)]
 
+    def starts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Where in `samples`, counted over all of it, that which is left of some streams begins."""
+        return rows * self.samples.shape[1] + self.begin[rows]
+
     def append(self, rows: NDArray[np.intp], blocks: list[Samples]) -> None:
         """Each block behind what is left of its stream. Together they must not be longer than a row."""
-        if COMPILED:
-            kernel.append(self.samples, rows, self.begin, self.fill, blocks)
+        joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        if joined.ndim != 1:
+            raise ValueError("a block is [samples]")
+        lengths = list(map(len, blocks))
+        if COMPILED and joined.flags.c_contiguous:
+            kernel.append(self.samples, rows, self.begin, self.fill, joined, np.array(lengths, np.intp))
             return
-        for row, block in zip(rows.tolist(), blocks, strict=True):
+        at = 0
+        for row, length in zip(rows.tolist(), lengths, strict=True):
             begin, fill = self.begin.item(row), self.fill.item(row)
-            if begin + fill + len(block) > self.samples.shape[1]:
+            if begin + fill + length > self.samples.shape[1]:
                 self.samples[row, :fill] = self.samples[row, begin : begin + fill]
                 self.begin[row] = begin = 0
-            self.samples[row, begin + fill : begin + fill + len(block)] = block
-            self.fill[row] = fill + len(block)
-
-    def first(self, rows: NDArray[np.intp], count: int) -> Samples:
-        """The first `count` samples that are left of some streams, `[streams, count]`, perhaps a view."""
-        begin = self.begin.item(rows[0])
-        if len(rows) == 1:
-            return self.samples[rows[0], None, begin : begin + count]
-        ours = np.empty((len(rows), count), np.float32)
-        if COMPILED:
-            kernel.gather(self.samples, rows, self.begin, ours)
-        else:
-            for place, row in enumerate(rows.tolist()):
-                begin = self.begin.item(row)
-                ours[place] = self.samples[row, begin : begin + count]
-        return ours
+            self.samples[row, begin + fill : begin + fill + length] = joined[at : at + length]
+            self.fill[row] = fill + length
+            at += length
 
     def leave(self, name: str) -> None:
         """Nothing is left of a stream."""
