@@ -18,9 +18,9 @@ _DB_PER_NEPER = np.float32(10.0 / np.log(10.0))
 
 def decibels(power: Samples, amin: float) -> Samples:
     """`10 * log10(max(power, amin))`, float32."""
-    db = np.maximum(power, amin)
-    np.log(db, out=db)
-    db *= _DB_PER_NEPER
+    db: Samples = np.maximum(power, amin)
+    np.log(db, db)
+    np.multiply(db, _DB_PER_NEPER, db)
     return db
 
 

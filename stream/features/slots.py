@@ -62,7 +62,11 @@ class Slots:
 
     def starts(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Where in `samples`, counted over all of it, that which is left of some streams begins."""
-        return rows * self.samples.shape[1] + self.begin[rows]
+        room = self.samples.shape[1]
+        if len(rows) == 1:
+            row = rows.item(0)
+            return np.array([row * room + self.begin.item(row)])
+        return rows * room + self.begin[rows]
 
     def append(self, rows: NDArray[np.intp], blocks: list[Samples]) -> None:
         """Each block behind what is left of its stream. Together they must not be longer than a row."""
