@@ -6,9 +6,9 @@ steps of one sample for each scale, and differenced: each scale is then one fixe
 less than `NEGLIGIBLE` of the whole they are cut off, which makes it shorter by a third; what they weighed goes to the
 taps that are then the last, so that the filter still hears no constant.
 
-The filters are as long as they hear low. They lie one over the other, all centred on the frame's middle, so the samples
-around it are taken ring by ring, and matrix products go from the middle outwards with ever fewer filters. All sums are
-in double precision and rounded once: in single precision a band 60 dB below the rest would be rounding noise.
+The filters are as long as they hear low. They lie one over the other, all centred on the frame's middle, and are cut
+into pieces of a hop; one matrix product for each piece, with as many filters as reach so far, takes all frames. All sums
+are in double precision and rounded once: in single precision a band 60 dB below the rest would be rounding noise.
 
 **Bits**: BLAS may sum in another order for another number of rows, so a value is promised to within 1e-6 of the largest
 of its scale whatever the block sizes and the company, not to the bit. Products are shaped so that OpenBLAS keeps one
@@ -80,8 +80,7 @@ class Cwt(Feature):
         return tuple(f"{hz:.5g} Hz" for hz in frequencies(spec))
 
     def compute(self, batch: Batch) -> Samples:
-        around = batch.around(self.before, self.after)[:, :, self._start : self._start + self._filters.length]
-        parts = self._filters.apply(around)
+        parts = self._filters.apply(batch.samples[:, batch.before - self.before + self._start :], batch.count)
         if self.spec.wavelet == "mexican_hat":
             return parts.astype(np.float32)
         parts *= parts
@@ -104,13 +103,13 @@ def wavelet_coefficients(spec: FrontEndSpec, samples: Samples) -> NDArray[np.com
     if spec.center:
         samples = np.pad(samples, spec.lead, mode=spec.pad_mode)
     padded = np.pad(samples, (max(0, -filters.first), max(0, filters.end)))
-    first = padded[middle + filters.first + max(0, -filters.first) :]
-    step = first.strides[0]
-    around = np.lib.stride_tricks.as_strided(
-        first, (1, count, filters.length), (0, step * spec.hop_length, step), writeable=False
-    )
+    first = padded[None, middle + filters.first + max(0, -filters.first) :]
     parts = np.concatenate(
-        [filters.apply(around[:, begin : begin + _ROWS]) for begin in range(0, max(count, 1), _ROWS)]
+        [
+            filters.apply(first[:, begin * spec.hop_length :], min(_ROWS, count - begin))
+            for begin in range(0, count, _ROWS)
+        ]
+        or [filters.apply(first, 0)]
     )
     complete = parts if spec.wavelet == "mexican_hat" else parts.view(np.complex128)
     return complete.astype(np.complex64)
@@ -226,89 +225,106 @@ def kernels_of(spec: FrontEndSpec) -> list[_Kernel]:
     return [_kernel(_WAVELETS[spec.wavelet], scale) for scale in scales(spec).tolist()]
 
 
-class _Ring(NamedTuple):
-    """Some samples around the frame's middle, and the filters there.
+class _Piece(NamedTuple):
+    """A stretch of the filters that lies within one hop.
 
     Attributes:
-        places: which samples, counted from the first of the longest filter on.
+        hop: which hop it is, counted from the beginning of the longest filter.
+        samples: which samples of it.
         weights: of the longest filters, those that reach so far, `[samples, outputs]`.
     """
 
-    places: list[slice | NDArray[np.intp]]
+    hop: int
+    samples: slice
     weights: NDArray[np.float64]
 
 
 class _Filters:
-    """All filters of a spec, longest first, cut into rings around the frame's middle: few zeros are multiplied.
+    """All filters of a spec, longest first, cut into pieces of a hop and less.
+
+    Samples are laid out hop by hop. A piece of the filters then meets the samples of all frames as one matrix that lies
+    there already: nothing is copied for the overlap of the frames, and few zeros are multiplied.
 
     Attributes:
         first, end: the samples of all filters, from the frame's middle on.
         length: how many these are.
     """
 
-    def __init__(self, kernels: list[_Kernel], parts: int) -> None:
+    def __init__(self, kernels: list[_Kernel], parts: int, hop: int) -> None:
         self.first = min(kernel.first for kernel in kernels)
         self.end = max(kernel.last + 1 for kernel in kernels)
         self.length = self.end - self.first
+        self._hop, self._hops = hop, -(-self.length // hop)
         self._outputs = parts * len(kernels)
         # BLAS takes other ways, which sum in another order, for very few outputs: some stay zeros.
         self._columns = max(_FEWEST_OUTPUTS, self._outputs)
-        reaches = [max(-kernel.first, kernel.end) for kernel in kernels]
-        self._rings = [self._ring(kernels, reaches, inner, parts) for inner in range(0, max(reaches), _DEPTH)]
-        alone = np.unique([kernel.last - self.first for kernel in kernels if kernel.rest])
-        if len(alone):
-            rest = np.zeros((len(alone), self._columns))
-            for place, kernel in enumerate(kernels):
-                if kernel.rest:
-                    at = int(np.searchsorted(alone, kernel.last - self.first))
-                    rest[at, parts * place : parts * (place + 1)] = (kernel.rest.real, kernel.rest.imag)[:parts]
-            self._rings.append(_Ring([alone], rest))
-        self._deepest = max(len(ring.weights) for ring in self._rings)
-
-    def _ring(self, kernels: list[_Kernel], reaches: list[int], inner: int, parts: int) -> _Ring:
-        """The samples from `inner` up to `inner + _DEPTH` before and after the frame's middle."""
-        reaching = [place for place, reach in enumerate(reaches) if reach > inner]
-        columns = self._columns if inner == 0 else max(_FEWEST_OUTPUTS, parts * (reaching[-1] + 1))
-        left = range(max(self.first, -inner - _DEPTH), max(self.first, -inner))
-        right = range(min(self.end, inner), min(self.end, inner + _DEPTH))
-        weights = np.zeros((len(left) + len(right), columns))
-        for place in reaching:
-            for side, start in ((left, 0), (right, len(left))):
-                inside = kernels[place].inside(side).view(np.float64).reshape(-1, 2)
-                weights[start : start + len(side), parts * place : parts * (place + 1)] = inside[:, :parts]
-        places: list[slice | NDArray[np.intp]] = [
-            slice(side.start - self.first, side.stop - self.first) for side in (left, right)
+        depth = -(-hop // -(-hop // _DEEPEST))
+        self._pieces = [
+            _Piece(number, slice(begin, min(begin + depth, hop)), weights)
+            for number in range(self._hops)
+            for begin in range(0, hop, depth)
+            if len(weights := self._weights(kernels, parts, number * hop + begin, min(depth, hop - begin)))
         ]
-        return _Ring(places, weights)
+        self._alone = np.unique([kernel.last - self.first for kernel in kernels if kernel.rest]).astype(np.intp)
+        self._rest = np.zeros((len(self._alone), self._columns))
+        for place, kernel in enumerate(kernels):
+            if kernel.rest:
+                at = int(np.searchsorted(self._alone, kernel.last - self.first))
+                self._rest[at, parts * place : parts * (place + 1)] = (kernel.rest.real, kernel.rest.imag)[:parts]
 
-    def apply(self, around: Samples) -> NDArray[np.float64]:
-        """The outputs of `around` `[streams, frames, length]`, `[streams * frames, outputs]`.
+    def _weights(self, kernels: list[_Kernel], parts: int, begin: int, depth: int) -> NDArray[np.float64]:
+        """The filters at `depth` samples from `begin` on, `[samples, outputs]`; empty where none reaches so far."""
+        span = range(self.first + begin, self.first + begin + depth)
+        reaching = [
+            place for place, kernel in enumerate(kernels) if kernel.first < span.stop and kernel.end > span.start
+        ]
+        if not reaching:
+            return np.empty((0, 0))
+        weights = np.zeros((depth, max(_FEWEST_OUTPUTS, parts * (reaching[-1] + 1))))
+        for place in reaching:
+            inside = kernels[place].inside(span).view(np.float64).reshape(-1, 2)
+            weights[:, parts * place : parts * (place + 1)] = inside[:, :parts]
+        return weights
+
+    def apply(self, samples: Samples, count: int) -> NDArray[np.float64]:
+        """The outputs of `count` frames of each stream, float64 `[streams * count, outputs]`.
 
         Args:
-            around: samples from `first` to `end` around each frame's middle.
+            samples: `[streams, n]`: of frame f those of the filters begin at sample `f * hop_length`.
         """
-        streams, count, _ = around.shape
-        rows = streams * count
+        streams, rows = len(samples), len(samples) * count
         if rows == 1:  # a product with a vector sums in another order
-            return self.apply(np.repeat(around, 2, axis=1))[:1]
-        results = np.empty((rows, self._columns))
-        samples, product = np.empty(rows * self._deepest), np.empty(rows * self._columns)
-        for number, (places, weights) in enumerate(self._rings):
-            depth, columns = weights.shape
-            ring = samples[: rows * depth].reshape(streams, count, depth)
-            at = 0
-            for place in places:
-                part = around[..., place]
-                ring[..., at : (at := at + part.shape[-1])] = part
-            sums = product[: rows * columns].reshape(rows, columns) if number else results
-            np.matmul(ring.reshape(rows, depth), weights, out=sums)
-            if number:
-                results[:, :columns] += sums
-        return results if self._columns == self._outputs else np.ascontiguousarray(results[:, : self._outputs])
+            return self.apply(np.repeat(samples, 2, axis=0), count)[:1]
+        results = np.zeros((count, streams, self._columns))
+        if rows:
+            self._sum(samples, count, results)
+        outputs: NDArray[np.float64] = results.transpose(1, 0, 2)[..., : self._outputs].reshape(rows, self._outputs)
+        return outputs
+
+    def _sum(self, samples: Samples, count: int, results: NDArray[np.float64]) -> None:
+        """Adds up all pieces in `results` `[frames, streams, outputs]`."""
+        streams, rows = len(samples), len(samples) * count
+        hops = np.zeros((count + self._hops - 1, streams, self._hop))
+        needed = (count - 1) * self._hop + self.length
+        whole = needed // self._hop
+        hops[:whole] = samples[:, : whole * self._hop].reshape(streams, whole, self._hop).transpose(1, 0, 2)
+        if needed % self._hop:
+            hops[whole, :, : needed % self._hop] = samples[:, whole * self._hop : needed]
+        flat, product = results.reshape(rows, -1), np.empty(rows * self._columns)
+        for number, span, weights in self._pieces:
+            columns = weights.shape[1]
+            sums = product[: rows * columns].reshape(rows, columns)
+            np.matmul(hops[number : number + count].reshape(rows, self._hop)[:, span], weights, out=sums)
+            flat[:, :columns] += sums
+        if len(self._alone):
+            places = self._hop * np.arange(count)[:, None] + self._alone
+            sums = product.reshape(rows, -1)
+            np.matmul(samples.T[places].transpose(0, 2, 1).reshape(rows, -1).astype(np.float64), self._rest, out=sums)
+            flat += sums
 
 
-_DEPTH = 128
-"""Samples of a ring on each side. With 256 in all, OpenBLAS sums all of a product in one order, whatever its rows."""
+_DEEPEST = 256
+"""Samples of a piece: so deep OpenBLAS sums all of a product in one order, whatever its rows."""
 
 _FEWEST_OUTPUTS = 4
 
@@ -317,16 +333,18 @@ _ROWS = 128
 
 
 @lru_cache(maxsize=4)
-def _filters_of(wavelet: Literal["morlet", "mexican_hat"], sr: int, fmin: float, fmax: float, voices: int) -> _Filters:
+def _filters_of(
+    wavelet: Literal["morlet", "mexican_hat"], sr: int, hop: int, fmin: float, fmax: float, voices: int
+) -> _Filters:
     from .spec import FrontEndSpec
 
     spec = FrontEndSpec(feature="stft", wavelet=wavelet, sr=sr, cwt_fmin=fmin, cwt_fmax=fmax, voices_per_octave=voices)
-    return _Filters(kernels_of(spec), 1 if wavelet == "mexican_hat" else 2)
+    return _Filters(kernels_of(spec), 1 if wavelet == "mexican_hat" else 2, hop)
 
 
 def _filters(spec: FrontEndSpec) -> _Filters:
     """The filters of a spec, made once."""
-    return _filters_of(spec.wavelet, spec.sr, spec.cwt_fmin, spec.cwt_fmax, spec.voices_per_octave)
+    return _filters_of(spec.wavelet, spec.sr, spec.hop_length, spec.cwt_fmin, spec.cwt_fmax, spec.voices_per_octave)
 
 
 FEATURES: dict[str, type[Feature]] = {"cwt": Cwt}
