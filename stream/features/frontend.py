@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from .catalog import find_feature
 from .delta import Deltas, DeltaState, parse_delta
 from .feature import Batch, Feature, Tables
+from .ready import Frames, Group, Ready
 from .slots import Slots
 from .spec import WAVEFORM, FrontEndSpec
 from .spectra import gather
 
-__all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "StreamState", "clean", "compute", "silence"]
+__all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "Ready", "StreamState", "clean", "compute", "silence"]
 
 Samples = NDArray[np.float32]
 
@@ -46,22 +47,6 @@ LONGEST = 1 << 16
 
 _FLOAT32 = frozenset({np.dtype(np.float32)})
 _dtype = attrgetter("dtype")
-
-
-class Frames(NamedTuple):
-    """Consecutive frames of one stream.
-
-    Attributes:
-        first_frame: number of the first one, counted from the segment's beginning.
-        values: float32 `[frames, dims]`, C-contiguous; the receiver's to keep (other streams may share the memory's
-            owner, never the elements). Frames may be 0.
-    """
-
-    first_frame: int
-    values: Samples
-
-
-_frames = partial(tuple.__new__, Frames)  # in a third of the time: a thousand streams have a thousand of them
 
 
 @dataclass
@@ -132,7 +117,7 @@ class FrontEnd:
         )
         return int(state) + (self._deltas.bytes_per_stream(self._dims) if self._deltas else 0)
 
-    def push(self, blocks: Mapping[str, Samples]) -> dict[str, Frames]:
+    def push(self, blocks: Mapping[str, Samples]) -> Mapping[str, Frames]:
         """Take a block of each named stream and return the frames that are ready, for each of them.
 
         Args:
@@ -140,7 +125,8 @@ class FrontEnd:
                 the caller's to replace (`clean`).
 
         Returns:
-            For each stream of `blocks`, in their order, its next frames, perhaps none.
+            For each stream of `blocks`, in their order, its next frames, perhaps none. Of many streams a `Ready`, which
+            has them all in few arrays as well.
         """
         if not _FLOAT32.issuperset(map(_dtype, blocks.values())):
             _check(blocks.values())
@@ -248,7 +234,7 @@ class FrontEnd:
 
     # ---- frames
 
-    def _push(self, names: list[str], blocks: list[Samples]) -> dict[str, Frames]:
+    def _push(self, names: list[str], blocks: list[Samples]) -> Mapping[str, Frames]:
         """All frames that are ready, before any deltas."""
         if not names:
             return {}
@@ -275,7 +261,7 @@ class FrontEnd:
             for name in names
         }
 
-    def _push_short(self, names: list[str], rows: NDArray[np.intp], blocks: list[Samples]) -> dict[str, Frames]:
+    def _push_short(self, names: list[str], rows: NDArray[np.intp], blocks: list[Samples]) -> Mapping[str, Frames]:
         """Blocks that find room behind what is left of their streams: those that have as many frames go together."""
         slots = self._slots
         try:
@@ -290,17 +276,12 @@ class FrontEnd:
         first_frames = slots.next_frame[rows].tolist()
         counts = np.maximum(0, 1 + (slots.fill[rows] - self._length) // self.spec.hop_length)
         opening = np.array(first_frames) == 0 if 0 in first_frames else None
-        values = [self._nothing] * len(names)
-        for group in _alike(counts, opening):
-            count = int(counts[group[0]])
-            if not count:
-                continue
-            if len(group) == len(names):
-                values = list(self._advance(rows, count))
-                break
-            for index, frames in zip(group.tolist(), self._advance(rows[group], count), strict=True):
-                values[index] = frames
-        return dict(zip(names, map(_frames, zip(first_frames, values, strict=True)), strict=True))
+        groups = [
+            Group(group, self._advance(rows if group is None else rows[group], count))
+            for group, count in _alike(counts, opening)
+            if count
+        ]
+        return Ready(names, first_frames, groups, self._nothing)
 
     def _push_long(self, name: str, slot: int, block: Samples) -> Frames:
         """A block without room in its row, by itself, piece by piece."""
@@ -410,10 +391,11 @@ def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     return computed, [(computed.index(name), order) for name, order in parsed]
 
 
-def _alike(counts: NDArray[np.intp], opening: NDArray[np.bool_] | None) -> list[NDArray[np.intp]]:
-    """Indices of the streams that have as many frames, group by group; those that begin apart."""
+def _alike(counts: NDArray[np.intp], opening: NDArray[np.bool_] | None) -> list[tuple[NDArray[np.intp] | None, int]]:
+    """Indices of the streams that have as many frames, group by group, those that begin apart; None where all have."""
     keys = counts if opening is None else 2 * counts + opening
-    if (keys == keys[:1]).all():
-        return [np.arange(len(keys))] if len(keys) else []
+    if (keys == keys[0]).all():
+        return [(None, int(counts[0]))]
     order = np.argsort(keys, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+    groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+    return [(group, int(counts[group[0]])) for group in groups]

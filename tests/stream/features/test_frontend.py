@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from earwitness.stream.features import slots
-from earwitness.stream.features.frontend import LOUDEST, FrontEnd, FrontEndSpec, clean, compute
+from earwitness.stream.features.frontend import LOUDEST, FrontEnd, FrontEndSpec, Ready, clean, compute
 
 Samples = NDArray[np.float32]
 
@@ -245,6 +245,30 @@ def test_a_thousand_streams_out_of_step_are_each_what_they_are_alone() -> None:
     for name in ("0", "17", "400", "999"):
         alone = compute(spec, noise[starts[name] : at[name]])
         np.testing.assert_array_equal(np.concatenate(got[name]), alone)
+
+
+def test_all_streams_are_there_at_once_in_few_arrays() -> None:
+    front_end, noise = FrontEnd(FrontEndSpec()), sounds(16000)["noise"]
+    lengths = {"a": 512, "b": 672, "c": 100, "d": 512}
+    ready = front_end.push({name: noise[:length] for name, length in lengths.items()})
+    assert isinstance(ready, Ready)
+    assert (list(ready), len(ready), ready.first_frames) == (list("abcd"), 4, [0, 0, 0, 0])
+    found = {}
+    for streams, values in ready.groups:
+        assert streams is not None
+        for stream, frames in zip(streams, values, strict=True):
+            found[ready.names[stream]] = frames
+    assert set(found) == set("abd"), "a stream without a frame is in no group"
+    for name, frames in found.items():
+        np.testing.assert_array_equal(frames, ready[name].values)
+    assert ready["c"].values.shape == (0, 64)
+    together = front_end.push({name: noise[:160] for name in "ad"})
+    assert isinstance(together, Ready)
+    ((streams, values),) = together.groups
+    assert streams is None
+    assert values.shape == (2, 1, 64)
+    with pytest.raises(KeyError):
+        together["b"]
 
 
 def test_a_tone_lands_in_its_band_and_twice_the_gain_is_six_decibels() -> None:
