@@ -26,7 +26,7 @@ class Window(NamedTuple):
 class Windows:
     """Cuts the windows of one segment out of frames that arrive in any portions.
 
-    length, hop: in frames, hop at most length. silence: a frame, or one value for all of it, that fills the last window.
+    length, hop: in frames, hop at most length. silence: a frame, or one value for all of it, to fill the last window.
     """
 
     def __init__(self, length: int, hop: int, silence: float | Array):
