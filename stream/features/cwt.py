@@ -7,8 +7,8 @@ less than `NEGLIGIBLE` of the whole they are cut off, which makes it shorter by 
 taps that are then the last, so that the filter still hears no constant.
 
 The filters are as long as they hear low. They lie one over the other, all centred on the frame's middle, and are cut
-into pieces of a hop; one matrix product for each piece, with as many filters as reach so far, takes all frames. Sums are
-in double precision and rounded once: in single precision a band 60 dB below the rest would be rounding noise.
+into pieces of a hop; one matrix product for each piece, with as many filters as reach so far, takes all frames. Sums
+are in double precision and rounded once: in single precision a band 60 dB below the rest would be rounding noise.
 
 **Bits**: BLAS may sum in another order for another number of rows, so a value is promised to within 1e-6 of the largest
 of its scale whatever the block sizes and the company, not to the bit. Products are shaped so that OpenBLAS keeps one
