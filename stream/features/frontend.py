@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .catalog import find_feature
+from .clean import LOUDEST, clean
 from .delta import Deltas, DeltaState, parse_delta
 from .feature import Batch, Feature, Tables
 from .ready import Frames, Group, Ready
@@ -29,9 +30,6 @@ from .spectra import gather
 __all__ = ["LOUDEST", "Frames", "FrontEnd", "FrontEndSpec", "Ready", "StreamState", "clean", "compute", "silence"]
 
 Samples = NDArray[np.float32]
-
-LOUDEST = 1e9
-"""Samples beyond this (full scale is 1) are not sound but a broken source; their powers would overflow."""
 
 ROWS = 256
 """Frames computed together, so that all intermediates of a batch stay in the cache."""
@@ -360,22 +358,6 @@ def silence(spec: FrontEndSpec) -> Samples:
     frame = np.array(np.concatenate([part.values for part in frames])[0])
     frame.setflags(write=False)
     return frame
-
-
-def clean(samples: Samples) -> tuple[Samples, int]:
-    """Replace what is no sound by silence: NaN, Inf and magnitudes of `LOUDEST` and more.
-
-    Returns:
-        `samples` itself and 0 where all is well, else a mended copy and how many values were replaced.
-    """
-    flat = samples.reshape(-1)
-    with np.errstate(all="ignore"):
-        # One pass settles the usual case: the energy is finite and small only if every sample is (half: it is rounded).
-        if float(np.dot(flat, flat)) < LOUDEST * LOUDEST / 2:
-            return samples, 0
-        bad = ~(np.abs(samples) < LOUDEST)
-    count = int(np.count_nonzero(bad))
-    return (np.where(bad, np.float32(0), samples), count) if count else (samples, 0)
 
 
 def _check(blocks: Iterable[Samples]) -> None:
