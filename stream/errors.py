@@ -15,11 +15,16 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
     >>> nearest("dgo", ["dog", "cat"])
     "did you mean 'dog'?"
+    >>> nearest("DOG", ["dog", "cat"])
+    "did you mean 'dog'?"
     >>> nearest("xylophone", ["dog", "cat"])
     "valid: 'cat', 'dog'"
     """
     choices = sorted(set(valid))
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6) or [
+        folded[found] for found in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    ]
     if close:
         return f"did you mean {close[0]!r}?"
     if not choices:

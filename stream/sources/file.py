@@ -132,7 +132,7 @@ def _opened(path: Path) -> soundfile.SoundFile:
         if stat.S_ISDIR(mode):
             raise EarwitnessError(f"{path} is a folder, not a sound file{_one_inside(path)}")
         if not stat.S_ISREG(mode):
-            raise EarwitnessError(f"{path} is no file on a disk: to listen to a pipe, give it as --source - < {path}")
+            raise EarwitnessError(f"{path} is no file on a disk: to listen to a pipe, run --source - < {path}")
         if path.stat().st_size == 0:
             raise EarwitnessError(f"{path} is empty (0 bytes)")
         with path.open("rb"):
@@ -148,7 +148,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
     except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         raise EarwitnessError(
-            f"{path} is no sound file that can be read ({reason}): WAV, FLAC, OGG, MP3 can; raw PCM goes to --source -"
+            f"{path} is no sound file that can be read ({reason}): WAV, FLAC, OGG, MP3 can; "
+            "raw PCM goes to run --source -"
         ) from None
     if not (0 < file.channels <= _MAX_CHANNELS):
         raise EarwitnessError(f"{path} has {file.channels} channels: at most {_MAX_CHANNELS}")
@@ -200,5 +201,5 @@ def _nearest_file(path: Path) -> str:
 def _one_inside(folder: Path) -> str:
     for entry in sorted(folder.iterdir())[:1000]:
         if entry.suffix.lower() in (".wav", ".flac", ".ogg", ".mp3"):
-            return f"; give its files one by one, as in --source {entry}"
+            return f"; give its files one by one, as in {entry}"
     return ""

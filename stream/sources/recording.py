@@ -13,12 +13,13 @@ from ..errors import EarwitnessError
 from ..features.frontend import clean
 from ..messages import FULL_SCALE
 from ..resample import Resampler, output_length
+from .source import Kind, SourceSpec, make_source
 from .source import Samples as Raw
-from .source import SourceSpec, make_source
 
 Samples = NDArray[np.float32]
 
 BLOCK = 1 << 16  # samples of the file that are in memory at once
+_HIGHEST_RATE = 768_000  # Hz, of what is resampled
 
 
 class Recording:
@@ -36,10 +37,10 @@ class Recording:
     Args:
         target: a path, or `demo`.
         rate: Hz; None keeps the file's own.
-        channel: only this one, from 1; None mixes all.
+        channel: only this one, from 1; None and 0 mix all.
 
     Raises:
-        EarwitnessError: where there is no such file, or none that can be read.
+        EarwitnessError: where there is no such file, none that can be read, or no such rate or channel.
 
     >>> with Recording("demo", rate=8000) as recording:
     ...     recording.rate, sum(map(len, recording)) == recording.samples
@@ -47,20 +48,20 @@ class Recording:
     """
 
     def __init__(self, target: str, rate: int | None = None, channel: int | None = None) -> None:
+        if rate is not None and not 1 <= rate <= _HIGHEST_RATE:
+            raise EarwitnessError(f"a sample rate is 1 to {_HIGHEST_RATE} Hz, not {rate}")
+        if channel is not None and channel < 0:
+            raise EarwitnessError(f"channel {channel}: 0 mixes all, 1 is the first")
         demo = target == "demo" and not Path(target).exists()
         self.name = "demo" if demo else Path(target).name
+        kind: Kind = "demo" if demo else "file"
         self._source = make_source(
-            SourceSpec(
-                name="recording", kind="demo" if demo else "file", target="" if demo else target, channel=channel
-            )
+            SourceSpec(name="recording", kind=kind, target="" if demo else target, channel=channel or None)
         )
         opened = self._source.open()
         self._scale = FULL_SCALE[opened.dtype]
         self.warning = self._source.warning()
         self.rate = opened.rate if rate is None else rate
-        if self.rate < 1:
-            self.close()
-            raise EarwitnessError(f"a sample rate is at least 1 Hz, not {self.rate}")
         self.samples = output_length(opened.samples or 0, opened.rate, self.rate)
         self.replaced = 0
         self._resampler = Resampler(opened.rate, self.rate)

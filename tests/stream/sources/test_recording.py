@@ -19,6 +19,8 @@ def test_channels_are_mixed_and_integers_are_scaled_to_full_scale(tmp_path: Path
     with Recording(str(tmp_path / "two.wav")) as recording:
         assert (recording.name, recording.rate, recording.samples) == ("two.wav", 8000, 3)
         assert np.concatenate(list(recording)).tolist() == [0.0, 0.25, -1.0]
+    with Recording(str(tmp_path / "two.wav"), channel=0) as recording:
+        assert np.concatenate(list(recording)).tolist() == [0.0, 0.25, -1.0]
     with Recording(str(tmp_path / "two.wav"), channel=2) as recording:
         assert np.concatenate(list(recording)).tolist() == [-0.5, 0.0, -1.0]
 
@@ -40,8 +42,11 @@ def test_what_is_no_sound_becomes_silence_and_is_counted(tmp_path: Path) -> None
         assert recording.replaced == 3
 
 
-def test_a_wrong_rate_and_a_file_that_is_not_there_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(EarwitnessError, match="at least 1 Hz, not 0"):
-        Recording("demo", rate=0)
+def test_a_wrong_rate_a_wrong_channel_and_a_file_that_is_not_there_are_one_line(tmp_path: Path) -> None:
+    for rate in (0, 10**11):
+        with pytest.raises(EarwitnessError, match=f"1 to 768000 Hz, not {rate}"):
+            Recording("demo", rate=rate)
+    with pytest.raises(EarwitnessError, match="channel -1: 0 mixes all"):
+        Recording("demo", channel=-1)
     with pytest.raises(EarwitnessError, match="no such file"):
         Recording(str(tmp_path / "dog.wav"))
