@@ -22,6 +22,7 @@ COMPLEX = ("stft",)
 """Features whose values are real and imaginary parts in turn."""
 
 SHORTEST_S = 0.032  # of an FFT
+LONGEST = 1 << 18  # samples of an FFT: several seconds at any rate; filters for more would fill the memory
 N_MELS = 64
 
 
@@ -48,6 +49,9 @@ def spec_for(rate: int, features: Sequence[str], options: Mapping[str, Any]) -> 
     settled |= options
     if "n_fft" not in options:
         settled["n_fft"] = _power_of_two(max(SHORTEST_S * rate, _number(options, "win_length", 2)))
+    if isinstance(settled["n_fft"], int) and settled["n_fft"] > LONGEST:
+        longest = "win_length" if "n_fft" not in options else "n_fft"
+        raise EarwitnessError(f"front end: {longest} is {settled[longest]}; at most {LONGEST} samples")
     settled.setdefault("win_length", settled["n_fft"])
     settled.setdefault("hop_length", max(1, int(settled["win_length"]) // 4))
     settled.setdefault("fmax", rate / 2)
@@ -97,13 +101,12 @@ def frame_times(spec: FrontEndSpec, first_frame: int, count: int) -> NDArray[np.
 
 
 def feature_lines() -> list[str]:
-    """All features: name, unit, and what each is in one line."""
-    width = max(map(len, FEATURES))
-    unit_width = max(len(unit_of(name)) for name in FEATURES)
-    return [
-        f"{name:<{width}}  {unit_of(name):<{unit_width}}  {(kind.__doc__ or '').strip().partition(chr(10))[0]}"
-        for name, kind in FEATURES.items()
-    ]
+    """All features: name, unit, and what each is in one line; last the deltas of all of them."""
+    rows = [(name, unit_of(name), (kind.__doc__ or "").strip().partition("\n")[0]) for name, kind in FEATURES.items()]
+    rows.append(("NAME_delta", "… per frame", "First derivative by frame of any of these, as mfcc_delta."))
+    rows.append(("NAME_delta2", "… per frame²", "Second derivative by frame of any of these."))
+    width, unit_width = (max(len(row[n]) for row in rows) for n in (0, 1))
+    return [f"{name:<{width}}  {unit:<{unit_width}}  {text}" for name, unit, text in rows]
 
 
 def unit_of(name: str, log: str = "db") -> str:

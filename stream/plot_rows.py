@@ -61,7 +61,8 @@ def _waveform(axes: Any, data: PlotData) -> None:
     rms = _values(data.frames, "rms")
     if rms is not None:
         axes.plot(data.frames.times, rms, color=_ORANGE, label="RMS")
-    reach = 1.08 * max(float(np.max(np.abs(data.low), initial=0)), float(np.max(np.abs(data.high), initial=0)), 1e-6)
+    loudest = max(float(np.max(np.abs(data.low), initial=0)), float(np.max(np.abs(data.high), initial=0)))
+    reach = 1.08 * (loudest if loudest >= 1e-6 else 1.0)
     axes.set_ylim(-reach, reach)
     axes.set_ylabel("amplitude\n(full scale 1)")
     axes.set_title("Waveform")
@@ -142,21 +143,24 @@ def _level(axes: Any, data: PlotData) -> None:
 
 
 def _line(axes: Any, data: PlotData, row: str) -> None:
+    axes.set_title(_spelt(row))
     values = _values(data.frames, row)
     if values is None:
+        _without_frames(axes, data)
         return
     axes.plot(data.frames.times, values, color=_BLUE, label="_")
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     axes.set_ylim(0.0 if 0 <= low <= 0.3 * high else low - room, high + room)
     axes.set_ylabel(unit_of(row, data.spec.log) or "no unit")
-    axes.set_title(_spelt(row))
     _settle(axes)
 
 
 def _image(axes: Any, bar: tuple[float, float, float, float], data: PlotData, row: str, columns: Columns) -> None:
+    axes.set_title(_image_title(data, row))
     values = columns.values.get(row)
     if values is None or not len(values):
+        _without_frames(axes, data)
         return
     values, unit = _scaled(data, row, values)
     labels = labels_of(data.wavelets if row == "cwt" else data.spec, row)
@@ -175,7 +179,6 @@ def _image(axes: Any, bar: tuple[float, float, float, float], data: PlotData, ro
         axes.set_ylabel("frequency / Hz")
     else:
         _value_ticks(axes, labels)
-    axes.set_title(_image_title(data, row))
     for spine in axes.spines.values():
         spine.set_visible(True)
     side = axes.figure.add_axes(bar, label=f"{row} colours")
@@ -247,6 +250,12 @@ _LEVELS = {"laeq", "lceq", "lzeq", "laf", "las", "lcf", "lcs", "lzf", "lzs"}
 def _values(columns: Columns, name: str) -> Numbers | None:
     values = columns.values.get(name)
     return None if values is None or not len(values) else values[:, 0]
+
+
+def _without_frames(axes: Any, data: PlotData) -> None:
+    axes.set_yticks([])
+    text = f"too short for a frame of {data.spec.frame_length} samples" if data.samples else "no sound"
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555")
 
 
 def _full_scale_sine_db(data: PlotData) -> float:

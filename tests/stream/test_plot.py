@@ -168,6 +168,14 @@ def test_unusual_sounds_are_drawn_without_a_warning(tmp_path: Path, kind: str) -
     figure = figure_of(tmp_path / "odd.wav")
     figure.canvas.draw()
     assert rows_of(figure) == [row for row in ROWS if row != "level" or rate > 1000]
+    assert all(axes.get_title(loc="left") for axes in figure.axes if not axes.get_label().endswith("colours"))
+    assert axes_of(figure, "waveform").get_ylim()[1] >= 1
+
+
+def test_what_is_too_short_for_a_frame_says_so(tmp_path: Path) -> None:
+    figure = figure_of(sound(tmp_path, seconds=0.01), ("log_mel", "rms"), center=False)
+    for row in ("log_mel", "rms"):
+        assert [text.get_text() for text in axes_of(figure, row).texts] == ["too short for a frame of 512 samples"]
 
 
 def test_a_files_name_is_shown_as_it_is(tmp_path: Path) -> None:
