@@ -6,9 +6,10 @@ Imports stand inside the functions, so that `--help` is instant and no command l
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,13 +72,15 @@ def run(
 ) -> None:
     """Listen, until the sources end or Ctrl-C."""
     from .nodes.supervisor import supervise
+    from .stream.config import load_config, sources_with
     from .stream.report import ledger_lines, style_of
+    from .stream.standard_streams import print_while_read
 
     per_source = {"rate": rate, "channels": channels, "dtype": dtype, "channel": channel}
-    settings = _settings(
+    settings = load_config(
         config,
         {
-            "sources": _with_format(source, {key: value for key, value in per_source.items() if value is not None}),
+            "sources": sources_with(source, {key: value for key, value in per_source.items() if value is not None}),
             "models": model, "pace": pace, "out": out, "device": device, "json": json, "clips": clips,
             "only": [name for names in only for name in names.split(",")] if only else None,
             "bus.address": bus, "bus.keys": keys, "block_s": block, "workers": workers,
@@ -88,7 +91,7 @@ def run(
     # Lines of a log would disturb what the monitor draws; it shows the alarms itself.
     outcome = supervise(settings, (lambda line: None) if style == "screen" else _log)
     lines, balanced = ledger_lines(outcome.ledger, as_json=style == "json")
-    _print_while_read(lines)
+    print_while_read(lines)
     if outcome.reason:
         _log(outcome.reason)
     if not balanced and not outcome.code:
@@ -198,77 +201,90 @@ def evaluate(
     print(msgspec.json.encode(judgement).decode() if json else evaluation.report(judgement))
 
 
-_Features = Annotated[list[str] | None, typer.Option("--feature", help="By name, as --list tells them. Repeatable.")]
 _Rate = Annotated[int | None, typer.Option(help="Resample to this many Hz; without it the file's own rate.")]
 _Channel = Annotated[int | None, typer.Option(help="Only this channel, 1 is the first; without it their mean.")]
-_NFft = Annotated[int | None, typer.Option(help="Samples of the FFT; without it the power of two above 32 ms.")]
-_Win = Annotated[int | None, typer.Option(help="Samples under the window; without it --n-fft.")]
-_Hop = Annotated[int | None, typer.Option(help="Samples from frame to frame; without it a quarter of the window.")]
-_Window = Annotated[str | None, typer.Option(help="hann, hamming, blackman, boxcar or povey.")]
-_Center = Annotated[bool | None, typer.Option("--center/--no-center", help="Frames around their time, as librosa.")]
-_Power = Annotated[float | None, typer.Option(help="Of the magnitudes under the mel filters: 2, or 1.")]
-_NMels = Annotated[int | None, typer.Option(help="Mel bands; without it 64, or as many as fit.")]
-_FMin = Annotated[float | None, typer.Option(help="Where the mel bands begin, Hz; without it 0.")]
-_FMax = Annotated[float | None, typer.Option(help="Where they end, Hz; without it half of the rate.")]
-_Htk = Annotated[bool | None, typer.Option("--htk/--slaney", help="The mel scale.")]
-_Set = Annotated[
-    list[str] | None, typer.Option("--set", help="NAME=VALUE: any other option of the front end. Repeatable.")
-]
+_FRONT_END: dict[str, Any] = {
+    "n_fft": Annotated[int | None, typer.Option(help="Samples of the FFT; without it the power of two above 32 ms.")],
+    "win_length": Annotated[int | None, typer.Option(help="Samples under the window; without it --n-fft.")],
+    "hop_length": Annotated[
+        int | None, typer.Option(help="Samples from frame to frame; without it a quarter of the window.")
+    ],
+    "window": Annotated[str | None, typer.Option(help="hann, hamming, blackman, boxcar or povey.")],
+    "center": Annotated[
+        bool | None, typer.Option("--center/--no-center", help="Frames around their time, as librosa.")
+    ],
+    "power": Annotated[float | None, typer.Option(help="Of the magnitudes under the mel filters: 2, or 1.")],
+    "n_mels": Annotated[int | None, typer.Option(help="Mel bands; without it 64, or as many as fit.")],
+    "fmin": Annotated[float | None, typer.Option(help="Where the mel bands begin, Hz; without it 0.")],
+    "fmax": Annotated[float | None, typer.Option(help="Where they end, Hz; without it half of the rate.")],
+    "htk": Annotated[bool | None, typer.Option("--htk/--slaney", help="The mel scale.")],
+    "set": Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE: any other option of the front end. Repeatable.")
+    ],
+}  # fmt: skip
+
+
+def _with_front_end(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of a front end; it gets what was said of them as `options`."""
+
+    def called(**given: Any) -> None:
+        _one_thread()
+        from .stream.feature_options import parse_settings
+
+        said = {name: value for name in _FRONT_END if (value := given.pop(name)) is not None}
+        command(**given, options=parse_settings(said.pop("set", ())) | said)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _FRONT_END.items()
+    ]
+    called.__signature__ = signature.replace(parameters=own + more)  # type: ignore[attr-defined]
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    return called
 
 
 @app.command()
+@_with_front_end
 def features(
+    options: dict[str, Any],
     file: Annotated[list[str] | None, typer.Argument(help="WAV, FLAC, OGG or MP3; `demo` is the demo scene.")] = None,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", help="A name in .npz, .csv or .parquet; {} in it stands for the FILE's name. "
                      "FOLDER/ is short for FOLDER/{}.npz."),
     ] = None,
-    feature: _Features = None,
+    feature: Annotated[
+        list[str] | None, typer.Option("--feature", help="By name, as --list tells them. Repeatable.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="What there is, with unit and meaning, and leave.")] = False,
     rate: _Rate = None,
     channel: _Channel = None,
-    n_fft: _NFft = None,
-    win_length: _Win = None,
-    hop_length: _Hop = None,
-    window: _Window = None,
-    center: _Center = None,
-    power: _Power = None,
-    n_mels: _NMels = None,
-    fmin: _FMin = None,
-    fmax: _FMax = None,
-    htk: _Htk = None,
-    set_: _Set = None,
 ) -> None:  # fmt: skip
     """Features of recordings as numbers, frame by frame: the same that a live run computes."""
-    _one_thread()
     from .stream.errors import EarwitnessError
-    from .stream.feature_files import outputs, write_features
-    from .stream.feature_options import feature_lines, parse_settings, spec_for
-    from .stream.sources.recording import Recording
+    from .stream.feature_files import features_of_file, outputs
+    from .stream.feature_options import feature_lines
+    from .stream.standard_streams import print_while_read, progress_of
 
     if list_:
-        _print_while_read(feature_lines())
+        print_while_read(feature_lines())
         return
-    if not file or not feature or out is None:
+    if not file or not feature or not out:
         missing = "FILE" if not file else "--feature NAME (--list tells them)" if not feature else "-o OUT.npz"
         raise EarwitnessError(f"features: {missing} is missing, as in: features dog.wav -o dog.npz --feature log_mel")
-    options = parse_settings(set_ or ()) | _given(
-        n_fft=n_fft, win_length=win_length, hop_length=hop_length, window=window, center=center, power=power,
-        n_mels=n_mels, fmin=fmin, fmax=fmax, htk=htk,
-    )  # fmt: skip
     for name, path in zip(file, outputs(file, out), strict=True):
-        with Recording(name, rate, channel) as recording:
-            spec = spec_for(recording.rate, feature, options)
-            with _progress(recording.name) as progress:
-                written = write_features(recording, spec, path, progress)
-            _note_on(recording)
-            if not written.frames:
-                _log(f"{name}: too short for a frame of {spec.frame_length} samples at {spec.sr} Hz: {path} has none")
+        with progress_of(name) as progress:
+            notes = features_of_file(name, path, feature, options, rate, channel, progress)
+        for note in notes:
+            _log(note)
 
 
 @app.command()
+@_with_front_end
 def plot(
+    options: dict[str, Any],
     file: Annotated[str, typer.Argument(help="WAV, FLAC, OGG or MP3; `demo` is the demo scene.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture, a name in .png.")],
     feature: Annotated[
@@ -278,32 +294,15 @@ def plot(
     ] = None,
     rate: _Rate = None,
     channel: _Channel = None,
-    n_fft: _NFft = None,
-    win_length: _Win = None,
-    hop_length: _Hop = None,
-    window: _Window = None,
-    center: _Center = None,
-    power: _Power = None,
-    n_mels: _NMels = None,
-    fmin: _FMin = None,
-    fmax: _FMax = None,
-    htk: _Htk = None,
-    set_: _Set = None,
 ) -> None:  # fmt: skip
     """A picture of a recording: waveform, spectra, descriptors and level over time. Needs matplotlib."""
-    _one_thread()
-    from .stream.feature_options import parse_settings
-    from .stream.plot import write_plot
-    from .stream.sources.recording import Recording
+    from .stream.plot import plot_of_file
+    from .stream.standard_streams import progress_of
 
-    options = parse_settings(set_ or ()) | _given(
-        n_fft=n_fft, win_length=win_length, hop_length=hop_length, window=window, center=center, power=power,
-        n_mels=n_mels, fmin=fmin, fmax=fmax, htk=htk,
-    )  # fmt: skip
-    with Recording(file, rate, channel) as recording:
-        with _progress(recording.name) as progress:
-            write_plot(recording, out, feature or (), options, progress)
-        _note_on(recording)
+    with progress_of(file) as progress:
+        notes = plot_of_file(file, out, feature or (), options, rate, channel, progress)
+    for note in notes:
+        _log(note)
 
 
 @app.command()
@@ -335,9 +334,10 @@ def bench(
 def main() -> None:
     """The entry point of `earwitness` and of `python launch.py`: exits with 0, 1 or 2 as docs/reference says."""
     from .stream.errors import EarwitnessError
+    from .stream.standard_streams import open_what_is_closed
 
     usage_error: Any = typer.BadParameter.__bases__[0]  # click's UsageError, wherever typer keeps it
-    _open_what_is_closed()
+    open_what_is_closed()
     try:
         code = app(standalone_mode=False)
     except EarwitnessError as error:
@@ -372,78 +372,6 @@ def _one_thread() -> None:
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Callable[[float], None] | None]:
-    """A line on a terminal that tells how far it is, and goes when it is done; None where nobody would see it."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    told = -1
-
-    def tell(share: float) -> None:
-        nonlocal told
-        if int(100 * share) != told:
-            told = int(100 * share)
-            print(f"\r{what}: {told} %", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield tell
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _note_on(recording: Any) -> None:
-    """What is to be known of a recording that was read, on standard error."""
-    if recording.warning:
-        _log(recording.warning)
-    if recording.replaced:
-        _log(f"{recording.name}: {recording.replaced} samples are no sound (NaN, Inf): they count as silence")
-
-
-def _open_what_is_closed() -> None:
-    """Where a standard stream was closed (`<&-`, some daemons), no socket may take its number, nor print fail."""
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-            os.set_inheritable(fd, True)
-            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115
-
-
-def _print_while_read(lines: list[str]) -> None:
-    """Prints lines; when nobody reads any more, as behind `| head`, the rest is nobody's loss."""
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except OSError:  # a closed pipe, a terminal that hung up, a full disk
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
-
-
-def _settings(path: Path | None, options: dict[str, Any]) -> Any:
-    from .stream.config import load_config
-
-    return load_config(path, options)
-
-
-def _with_format(sources: list[str] | None, options: dict[str, Any]) -> list[Any] | None:
-    """The sources of the command line, with the options that are told for all of them."""
-    from .stream.config import parse_source
-    from .stream.errors import EarwitnessError
-
-    if not options:
-        return list(sources) if sources else None
-    if not sources:
-        raise EarwitnessError(f"--{next(iter(options))} belongs to --source, and there is none")
-    named = [parse_source(text) for text in sources]
-    return [{"source": one.source, "name": one.name, **options} for one in named]
-
-
 def _ready_to_run(settings: Any) -> Any:
     """Settles what was left open and finds what a person has to mend, before any process is started."""
     import msgspec
@@ -451,22 +379,16 @@ def _ready_to_run(settings: Any) -> Any:
     from .models.bundle import find_bundle
     from .stream.durable import check_writable
     from .stream.errors import EarwitnessError, nearest
-    from .stream.sources.source import check_source, source_specs
+    from .stream.sources.devices import default_source
+    from .stream.sources.source import checked_sources
 
     if settings.only and "broker" not in settings.only and not settings.bus.address:
         raise EarwitnessError("only: the broker is on another host then; tell where, as in --bus tcp://HOST:PORT")
     listens = not settings.only or "capture" in settings.only
     sources = settings.source_settings
     if listens and not sources:
-        sources = (_default_source(),)
-    specs = source_specs(sources) if listens else []
-    for spec in specs:
-        warning = check_source(spec)
-        if warning:
-            _log(warning)
-    named = tuple(
-        msgspec.structs.replace(one, name=spec.name) for one, spec in zip(sources, specs, strict=False)
-    )
+        sources = (default_source(_log),)
+    sources = checked_sources(sources, _log) if listens else ()
     models, tags = [], set()
     for model in settings.model_settings:
         bundle = find_bundle(model.bundle)
@@ -483,25 +405,7 @@ def _ready_to_run(settings: Any) -> Any:
     out = str(Path(settings.out).expanduser().resolve())
     if settings.clips and (not settings.only or "recorder" in settings.only):
         check_writable(Path(out) / "clips")
-    return msgspec.structs.replace(settings, sources=named, models=tuple(models), out=out)
-
-
-def _default_source() -> Any:
-    """The microphone, where there is one; else the demo, and says so."""
-    from .stream.config import SourceSettings
-    from .stream.errors import EarwitnessError
-
-    try:
-        from .stream.sources.devices import list_devices
-
-        found = list_devices()
-    except EarwitnessError as error:
-        _log(f"{error}")
-        found = []
-    if found:
-        return SourceSettings(source="mic")
-    _log("no microphone here: playing the demo scene (`earwitness doctor` tells more)")
-    return SourceSettings(source="demo")
+    return msgspec.structs.replace(settings, sources=sources, models=tuple(models), out=out)
 
 
 def _log(line: str) -> None:

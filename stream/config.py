@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -133,6 +133,19 @@ class Config(_Settings):
     def model_settings(self) -> tuple[ModelSettings, ...]:
         """The models, those written as a name taken as a bundle."""
         return tuple(ModelSettings(bundle=model) if isinstance(model, str) else model for model in self.models)
+
+
+def sources_with(sources: Sequence[str] | None, options: Mapping[str, Any]) -> list[Any] | None:
+    """The sources of a command line, with the options that were told for all of them; None where there are none.
+
+    Raises EarwitnessError on options without a source.
+    """
+    if not options:
+        return list(sources) if sources else None
+    if not sources:
+        raise EarwitnessError(f"--{next(iter(options))} belongs to --source, and there is none")
+    named = [parse_source(text) for text in sources]
+    return [{"source": one.source, "name": one.name, **options} for one in named]
 
 
 def load_config(path: Path | None, options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:

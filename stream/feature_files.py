@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .durable import part_of
 from .errors import EarwitnessError, nearest
-from .feature_options import COMPLEX, frame_times
+from .feature_options import COMPLEX, frame_times, spec_for
 from .features.catalog import find_feature
 from .features.delta import parse_delta
 from .features.frontend import FrontEnd
@@ -38,6 +38,25 @@ class Written(NamedTuple):
     path: Path
     frames: int
     replaced: int  # samples that were no sound (NaN, Inf) and count as silence
+
+
+def features_of_file(
+    file: str,
+    path: Path,
+    features: Sequence[str],
+    options: Mapping[str, Any],
+    rate: int | None = None,
+    channel: int | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """`write_features` of a file or `demo`, by the front end of `spec_for`. Returns notes for a person, a line each."""
+    with Recording(file, rate, channel) as recording:
+        spec = spec_for(recording.rate, features, options)
+        written = write_features(recording, spec, path, progress)
+        notes = recording.notes()
+    if not written.frames:
+        notes.append(f"{file}: too short for a frame of {spec.frame_length} samples at {spec.sr} Hz: {path} has none")
+    return notes
 
 
 def write_features(recording: Recording, spec: FrontEndSpec, path: Path, progress: Progress | None = None) -> Written:

@@ -50,6 +50,21 @@ STYLE: dict[str, Any] = {
 }
 
 
+def plot_of_file(
+    file: str,
+    path: Path,
+    rows: Sequence[str],
+    options: Mapping[str, Any],
+    rate: int | None = None,
+    channel: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> list[str]:
+    """`write_plot` of a file or `demo`. Returns notes for a person, a line each."""
+    with Recording(file, rate, channel) as recording:
+        write_plot(recording, path, rows, options, progress)
+        return recording.notes()
+
+
 def write_plot(
     recording: Recording,
     path: Path,

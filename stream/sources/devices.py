@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from ..config import SourceSettings
 from ..errors import EarwitnessError
 from ..messages import SampleType
 
@@ -51,6 +52,19 @@ class UsbIdentity(msgspec.Struct, frozen=True, kw_only=True):
     product: str
     serial: str
     port: str
+
+
+def default_source(tell: Callable[[str], None]) -> SourceSettings:
+    """What is listened to when nothing was said: the microphone, where there is one; else the demo, and says so."""
+    try:
+        found = list_devices()
+    except EarwitnessError as error:
+        tell(str(error))
+        found = []
+    if found:
+        return SourceSettings(source="mic")
+    tell("no microphone here: playing the demo scene (`earwitness doctor` tells more)")
+    return SourceSettings(source="demo")
 
 
 def list_devices(proc: Path = PROC, sysfs: Path = SYSFS) -> list[DeviceInfo]:

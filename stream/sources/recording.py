@@ -74,6 +74,13 @@ class Recording:
             yield self._resampler.push(mono)
         yield self._resampler.flush()
 
+    def notes(self) -> list[str]:
+        """What a person should know of what was read, a line each."""
+        notes = [self.warning] if self.warning else []
+        if self.replaced:
+            notes.append(f"{self.name}: {self.replaced} samples are no sound (NaN, Inf): they count as silence")
+        return notes
+
     def close(self) -> None:
         self._source.close()
 

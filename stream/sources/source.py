@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -140,6 +140,18 @@ def check_source(spec: SourceSpec) -> str | None:
             finally:
                 source.close()
     return None
+
+
+def checked_sources(settings: Sequence[SourceSettings], tell: Callable[[str], None]) -> tuple[SourceSettings, ...]:
+    """The sources of a run under the names that their streams will have, each checked; `tell` gets the warnings.
+
+    Raises EarwitnessError on what a person has to mend, before any process is started.
+    """
+    specs = source_specs(settings)
+    for spec in specs:
+        if warning := check_source(spec):
+            tell(warning)
+    return tuple(msgspec.structs.replace(one, name=spec.name) for one, spec in zip(settings, specs, strict=True))
 
 
 def source_specs(settings: Iterable[SourceSettings], ring_s: float = 10.0) -> list[SourceSpec]:

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from earwitness.stream.errors import EarwitnessError
-from earwitness.stream.feature_files import column_names, outputs, write_features
+from earwitness.stream.feature_files import column_names, features_of_file, outputs, write_features
 from earwitness.stream.feature_options import (
     UNITS,
     feature_lines,
@@ -121,6 +121,15 @@ def test_what_is_too_short_gives_arrays_without_frames(tmp_path: Path) -> None:
     with np.load(tmp_path / "short.npz") as numbers:
         assert numbers["log_mel"].shape == (0, 64)
     assert len((tmp_path / "short.csv").read_text().splitlines()) == 1
+
+
+def test_notes_tell_what_a_person_should_know_of_a_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "odd.wav", np.float32([0.5, np.nan] * 40), 8000, subtype="FLOAT")
+    file, out = str(tmp_path / "odd.wav"), tmp_path / "odd.npz"
+    assert features_of_file(file, out, ["rms"], {"center": False}) == [
+        "odd.wav: 40 samples are no sound (NaN, Inf): they count as silence",
+        f"{file}: too short for a frame of 256 samples at 8000 Hz: {out} has none",
+    ]
 
 
 def test_nothing_is_left_of_a_file_that_cannot_be_finished(wav: Path, tmp_path: Path) -> None:
