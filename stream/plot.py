@@ -86,7 +86,8 @@ def write_plot(
             does not take it.
     """
     if path.suffix.lower() != ".png":
-        raise EarwitnessError(f"{path}: a picture is a .png; call it {path.with_suffix('.png')}")
+        better = path / f"{Path(recording.name).stem}.png" if path.is_dir() else path.with_suffix(".png")
+        raise EarwitnessError(f"{path}: a picture is a .png; call it {better}")
     check_matplotlib()
     data = gather(recording, rows, options or {}, progress)
     try:

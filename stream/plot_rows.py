@@ -207,7 +207,10 @@ def _scaled(data: PlotData, row: str, values: Numbers) -> tuple[Numbers, str]:
 def _colour_range(values: Numbers, row: str) -> tuple[float, float, str, str]:
     """Lowest and highest colour, their map, and on which side values lie beyond."""
     low, high = float(values.min()), float(values.max())
-    if row in ("stft_db", "log_mel", "cwt"):
+    in_db = row in ("stft_db", "log_mel", "cwt")
+    if low == high:  # silence is dark
+        return low, low + (5.0 if in_db else 1.0), _COLOURS, "neither"
+    if in_db:
         top = float(5 * np.ceil(high / 5))
         floor = top - RANGE_DB
         if low < floor:
@@ -218,7 +221,7 @@ def _colour_range(values: Numbers, row: str) -> tuple[float, float, str, str]:
         many = values[:, 1:] if parse_delta(row)[0] == "mfcc" and values.shape[1] > 1 else values
         reach = float(np.quantile(np.abs(many), 0.99)) or high
         return -reach, reach, _SIGNED, "both" if max(-low, high) > reach else "neither"
-    return low, high if high > low else low + 1.0, _COLOURS, "neither"
+    return low, high, _COLOURS, "neither"
 
 
 def _image_title(data: PlotData, row: str) -> str:

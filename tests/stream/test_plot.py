@@ -204,6 +204,10 @@ def test_another_kind_of_file_and_a_missing_matplotlib_are_one_line(
     with Recording(str(sound(tmp_path))) as recording:
         with pytest.raises(EarwitnessError, match=r"call it .*x\.png"):
             write_plot(recording, tmp_path / "x.jpg")
+        with pytest.raises(EarwitnessError, match=f"call it {tmp_path}/tone.png"):
+            write_plot(recording, tmp_path)
+        with pytest.raises(EarwitnessError, match=r"call it tone\.png"):
+            write_plot(recording, Path())
         with warnings.catch_warnings(), monkeypatch.context() as patch:
             patch.setitem(sys.modules, "matplotlib", None)
             with pytest.raises(EarwitnessError, match="pip install matplotlib"):
