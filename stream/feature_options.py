@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from .errors import EarwitnessError, nearest
 from .features.catalog import FEATURES, find_feature
 from .features.delta import parse_delta
-from .features.spec import WAVEFORM, FrontEndSpec
+from .features.spec import LONGEST_FFT, WAVEFORM, FrontEndSpec
 
 COMPLEX = ("stft",)
 """Features whose values are real and imaginary parts in turn."""
 
 SHORTEST_S = 0.032  # of an FFT
-LONGEST = 1 << 18  # samples of an FFT: several seconds at any rate; filters for more would fill the memory
 N_MELS = 64
 
 
@@ -49,9 +48,9 @@ def spec_for(rate: int, features: Sequence[str], options: Mapping[str, Any]) -> 
     settled |= options
     if "n_fft" not in options:
         settled["n_fft"] = _power_of_two(max(SHORTEST_S * rate, _number(options, "win_length", 2)))
-    if isinstance(settled["n_fft"], int) and settled["n_fft"] > LONGEST:
+    if isinstance(settled["n_fft"], int) and settled["n_fft"] > LONGEST_FFT:
         longest = "win_length" if "n_fft" not in options else "n_fft"
-        raise EarwitnessError(f"front end: {longest} is {settled[longest]}; at most {LONGEST} samples")
+        raise EarwitnessError(f"front end: {longest} is {settled[longest]}; at most {LONGEST_FFT} samples")
     settled.setdefault("win_length", settled["n_fft"])
     settled.setdefault("hop_length", max(1, int(settled["win_length"]) // 4))
     settled.setdefault("fmax", rate / 2)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 WAVEFORM = "waveform"
 
+LONGEST_FFT = 1 << 18
+"""Samples: several seconds at any rate. Filters for more would fill the memory, and specs come with others' models."""
+
 
 class FrontEndSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options of a front end, checked when made. Those that librosa 0.11 has keep its names and meaning.
@@ -275,6 +278,8 @@ def _check_frames(spec: FrontEndSpec) -> None:
         raise EarwitnessError("front end: waveform stands alone; leave it out or the other features")
     if spec.n_fft < 2:
         raise EarwitnessError(f"front end: n_fft is {spec.n_fft}; it must be at least 2, usually 512")
+    if spec.n_fft > LONGEST_FFT:
+        raise EarwitnessError(f"front end: n_fft is {spec.n_fft}; at most {LONGEST_FFT} samples")
     check_range("win_length", spec.win_length, 1, spec.n_fft, "n_fft")
     check_range("hop_length", spec.hop_length, 1, spec.win_length, "win_length")
     check_range("preemphasis", spec.preemphasis, 0, 1)

@@ -21,6 +21,7 @@ YAMNET = FrontEndSpec(fmin=125.0, fmax=7500.0, htk=True, norm=None, power=1.0, l
         ({"sr": 0}, "at least 1, usually 16000"),
         ({"sr": 8000}, "above half the sample rate of 8000 Hz; at most 4000"),
         ({"n_fft": 0}, "n_fft is 0; it must be at least 2, usually 512"),
+        ({"n_fft": 1 << 30}, "n_fft is 1073741824; at most 262144 samples"),
         ({"n_fft": 512.5}, "n_fft is 512.5; it must be a whole number"),
         ({"n_fft": True}, "n_fft is True; it must be a whole number"),
         ({"win_length": 600}, "valid: 1 to 512 (n_fft), nearest 512"),
