@@ -61,6 +61,7 @@ class Cwt(Feature):
     def __init__(self, spec: FrontEndSpec) -> None:
         super().__init__(spec)
         self._filters = filters = _filters(spec)
+        self._room = _Room()
         middle = spec.frame_length // 2
         self.before = max(0, -filters.first - middle)
         self.after = max(0, filters.end - (spec.frame_length - middle))
@@ -80,7 +81,9 @@ class Cwt(Feature):
         return tuple(f"{hz:.5g} Hz" for hz in frequencies(spec))
 
     def compute(self, batch: Batch) -> Samples:
-        parts = self._filters.apply(batch.samples[:, batch.before - self.before + self._start :], batch.count)
+        parts = self._filters.apply(
+            batch.samples[:, batch.before - self.before + self._start :], batch.count, self._room
+        )
         if self.spec.wavelet == "mexican_hat":
             return parts.astype(np.float32)
         parts *= parts
@@ -99,17 +102,17 @@ def wavelet_coefficients(spec: FrontEndSpec, samples: Samples) -> NDArray[np.com
         complex64 `[frames, scales]`, lowest frequency first, `spec.frames_of(len(samples))` frames.
     """
     Cwt.check(spec)
-    filters, count, middle = _filters(spec), spec.frames_of(len(samples)), spec.frame_length // 2
+    filters, count, middle, room = _filters(spec), spec.frames_of(len(samples)), spec.frame_length // 2, _Room()
     if spec.center:
         samples = np.pad(samples, spec.lead, mode=spec.pad_mode)
     padded = np.pad(samples, (max(0, -filters.first), max(0, filters.end)))
     first = padded[None, middle + filters.first + max(0, -filters.first) :]
     parts = np.concatenate(
         [
-            filters.apply(first[:, begin * spec.hop_length :], min(_ROWS, count - begin))
+            filters.apply(first[:, begin * spec.hop_length :], min(_ROWS, count - begin), room)
             for begin in range(0, count, _ROWS)
         ]
-        or [filters.apply(first, 0)]
+        or [filters.apply(first, 0, room)]
     )
     complete = parts if spec.wavelet == "mexican_hat" else parts.view(np.complex128)
     return complete.astype(np.complex64)
@@ -225,6 +228,20 @@ def kernels_of(spec: FrontEndSpec) -> list[_Kernel]:
     return [_kernel(_WAVELETS[spec.wavelet], scale) for scale in scales(spec).tolist()]
 
 
+class _Room:
+    """Memory that is used again: new pages for each call would take as long as the sums."""
+
+    def __init__(self) -> None:
+        self._values = np.empty(0)
+
+    def take(self, *shape: int) -> NDArray[np.float64]:
+        """An array of that shape with any contents, until the next call."""
+        size = math.prod(shape)
+        if size > len(self._values):
+            self._values = np.empty(size)
+        return self._values[:size].reshape(shape)
+
+
 class _Piece(NamedTuple):
     """A stretch of the filters that lies within one hop.
 
@@ -265,12 +282,9 @@ class _Filters:
             for begin in range(0, hop, depth)
             if len(weights := self._weights(kernels, parts, number * hop + begin, min(depth, hop - begin)))
         ]
-        self._alone = np.unique([kernel.last - self.first for kernel in kernels if kernel.rest]).astype(np.intp)
-        self._rest = np.zeros((len(self._alone), self._columns))
-        for place, kernel in enumerate(kernels):
-            if kernel.rest:
-                at = int(np.searchsorted(self._alone, kernel.last - self.first))
-                self._rest[at, parts * place : parts * (place + 1)] = (kernel.rest.real, kernel.rest.imag)[:parts]
+        # One tap by itself of each filter: how many samples behind the first, and what it weighs.
+        self._alone = np.repeat([kernel.last - self.first for kernel in kernels], parts)
+        self._rest = np.array([(kernel.rest.real, kernel.rest.imag)[:parts] for kernel in kernels]).reshape(-1)
 
     def _weights(self, kernels: list[_Kernel], parts: int, begin: int, depth: int) -> NDArray[np.float64]:
         """The filters at `depth` samples from `begin` on, `[samples, outputs]`; empty where none reaches so far."""
@@ -286,41 +300,45 @@ class _Filters:
             weights[:, parts * place : parts * (place + 1)] = inside[:, :parts]
         return weights
 
-    def apply(self, samples: Samples, count: int) -> NDArray[np.float64]:
+    def apply(self, samples: Samples, count: int, room: _Room) -> NDArray[np.float64]:
         """The outputs of `count` frames of each stream, float64 `[streams * count, outputs]`.
 
         Args:
             samples: `[streams, n]`: of frame f those of the filters begin at sample `f * hop_length`.
+            count: see above.
+            room: for intermediate values.
         """
         streams, rows = len(samples), len(samples) * count
         if rows == 1:  # a product with a vector sums in another order
-            return self.apply(np.repeat(samples, 2, axis=0), count)[:1]
+            return self.apply(np.repeat(samples, 2, axis=0), count, room)[:1]
         results = np.zeros((count, streams, self._columns))
         if rows:
-            self._sum(samples, count, results)
+            self._sum(samples, count, room, results)
         outputs: NDArray[np.float64] = results.transpose(1, 0, 2)[..., : self._outputs].reshape(rows, self._outputs)
         return outputs
 
-    def _sum(self, samples: Samples, count: int, results: NDArray[np.float64]) -> None:
+    def _sum(self, samples: Samples, count: int, room: _Room, results: NDArray[np.float64]) -> None:
         """Adds up all pieces in `results` `[frames, streams, outputs]`."""
-        streams, rows = len(samples), len(samples) * count
-        hops = np.zeros((count + self._hops - 1, streams, self._hop))
-        needed = (count - 1) * self._hop + self.length
-        whole = needed // self._hop
-        hops[:whole] = samples[:, : whole * self._hop].reshape(streams, whole, self._hop).transpose(1, 0, 2)
-        if needed % self._hop:
-            hops[whole, :, : needed % self._hop] = samples[:, whole * self._hop : needed]
+        streams, rows, hop = len(samples), len(samples) * count, self._hop
+        hops = room.take(count + self._hops - 1, streams, hop)
+        needed = (count - 1) * hop + self.length
+        whole = needed // hop
+        hops[:whole] = samples[:, : whole * hop].reshape(streams, whole, hop).transpose(1, 0, 2)
+        if needed % hop:
+            hops[whole, :, : needed % hop] = samples[:, whole * hop : needed]
+            hops[whole, :, needed % hop :] = 0
         flat, product = results.reshape(rows, -1), np.empty(rows * self._columns)
         for number, span, weights in self._pieces:
             columns = weights.shape[1]
             sums = product[: rows * columns].reshape(rows, columns)
-            np.matmul(hops[number : number + count].reshape(rows, self._hop)[:, span], weights, out=sums)
+            np.matmul(hops[number : number + count].reshape(rows, hop)[:, span], weights, out=sums)
             flat[:, :columns] += sums
-        if len(self._alone):
-            places = self._hop * np.arange(count)[:, None] + self._alone
-            sums = product.reshape(rows, -1)
-            np.matmul(samples.T[places].transpose(0, 2, 1).reshape(rows, -1).astype(np.float64), self._rest, out=sums)
-            flat += sums
+        if self._rest.any():
+            behind, within = np.divmod(self._alone, hop)
+            places = np.arange(rows)[:, None] * hop + (behind * streams * hop + within)
+            taps = hops.reshape(-1).take(places)
+            taps *= self._rest
+            flat[:, : self._outputs] += taps
 
 
 _DEEPEST = 256

@@ -34,7 +34,7 @@ YAMNET = FrontEndSpec(fmin=125.0, fmax=7500.0, htk=True, norm=None, power=1.0, l
         ({"fmin": 8000.0}, "fmin is 8000 Hz; valid: from 0 to below fmax, 8000"),
         ({"fmax": float("nan")}, "fmax is nan; it must be a finite number"),
         ({"norm": "slany"}, "did you mean 'slaney'?"),
-        ({"log": "dB"}, "valid: 'db', 'ln'"),
+        ({"log": "dB"}, "did you mean 'db'?"),
         ({"log_offset": -0.1, "log": "ln"}, "log_offset must be 0 or above"),
         ({"log_offset": 0.1}, "log_offset must be 0 or above and goes with log 'ln' alone"),
         ({"amin": 0.0}, "amin is 0; it must be above 0, usually 1e-10"),
