@@ -202,7 +202,7 @@ def _period_line(stream: StreamView, width: int) -> list[Text]:
         (f"L{level.weighting}eq", level.period_leq_db), (f"L{level.weighting}Fmax", level.fast_max_db),
         ("L10", level.l10_db), ("L50", level.l50_db), ("L90", level.l90_db),
     )  # fmt: skip
-    told = "  ".join(f"{name} {value:.0f}" for name, value in figures)
+    told = "  ".join(f"{name} {value:.1f}" for name, value in figures)
     return [Text(fit(f"   {told}  {_level(stream)[1]} in {duration_text(round(level.period_s))}", width), DIM)]
 
 

@@ -71,7 +71,7 @@ def test_beside_the_meter_stands_the_weighted_level_and_below_it_those_of_the_la
     board.take(level(-40, -30, stream="a", calibrated=True, fast_db=62.4, period_s=60.0, **minute), 0.0)
     text = shown(picture(board, 80, 24, now=0.0))
     assert re.search(r"a +[·█▌│]+ +62 dB\(A\)", text)
-    assert "LAeq 47  LAFmax 71  L10 51  L50 44  L90 38  dB(A) in 1 min 00 s" in text
+    assert "LAeq 47.2  LAFmax 71.0  L10 51.0  L50 44.0  L90 38.0  dB(A) in 1 min 00 s" in text
 
 
 def test_twenty_streams_on_a_small_terminal_are_as_many_as_fit_and_the_number_of_the_others() -> None:
