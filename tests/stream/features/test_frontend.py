@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import sys
 import tracemalloc
+from types import FrameType
 from typing import Any
 
 import librosa
@@ -308,15 +309,36 @@ def test_what_is_kept_does_not_grow_and_blocks_are_not_held() -> None:
         tracemalloc.stop()
 
 
-def test_a_small_push_takes_microseconds() -> None:
-    """A bound ten times what a quiet machine needs: it finds a lost fast path, not a busy neighbour."""
-    front_end, block = FrontEnd(FrontEndSpec()), np.zeros(320, np.float32)
-    fastest = float("inf")
-    for _ in range(300):
-        begun = time.perf_counter()
-        front_end.push({"s": block})
-        fastest = min(fastest, time.perf_counter() - begun)
-    assert fastest < 250e-6
+def calls_of(front_end: FrontEnd, blocks: dict[str, Samples]) -> int:
+    """How many calls a push makes, of Python functions and from them."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        front_end.push(blocks)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_push_makes_as_many_calls_for_many_streams_as_for_two_and_at_any_age() -> None:
+    def young_and_old(streams: int) -> tuple[int, int]:
+        front_end = FrontEnd(FrontEndSpec())
+        blocks = {str(number): np.zeros(160, np.float32) for number in range(streams)}
+        for _ in range(8):
+            front_end.push(blocks)
+        young = calls_of(front_end, blocks)
+        for _ in range(1000):
+            front_end.push(blocks)
+        return young, calls_of(front_end, blocks)
+
+    two, many = young_and_old(2), young_and_old(200)
+    assert two[0] == two[1] == many[0] == many[1]
+    assert two[0] < 200
 
 
 def test_a_block_of_another_kind_is_a_bug_of_the_caller() -> None:
