@@ -72,8 +72,11 @@ class Figures:
 
 def bench_front_end(tell: Callable[[str], None], quick: bool = False) -> list[str]:
     """Measures, about four minutes long or one, tells each line, and returns them. Raises EarwitnessError."""
+    from .bench_tensors import tensor_lines  # torch, which the tables themselves do without
+
     figures = measured(quick)
     lines = [f"Measured on {iso(time.time_ns())[:10]}: {machine(PACKAGES)}.", "", *front_end_lines(figures)]
+    lines += ["## On a GPU", "", *tensor_lines(), ""]
     for line in lines:
         tell(line)
     return lines
