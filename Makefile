@@ -17,6 +17,8 @@ LOCKED  := $(shell command -v flock >/dev/null 2>&1 && echo flock pyproject.toml
 TESTED  := '.[network,litert,train,test]'
 MEASURED := '.[network,litert,train,test,bench]'
 INPUTS  := pyproject.toml constraints.txt stream/features/_kernel.c stream/features/_filters.c
+# For the front end's inner loops; `run` goes on without.
+COMPILER := $(if $(shell command -v cc 2>/dev/null),,gcc python3-dev)
 INSTALL := $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test lint bench clean setup-run setup-test setup-bench
@@ -52,7 +54,7 @@ $(VENV)/setup-run: $(INPUTS)
 	@touch $@
 
 $(VENV)/setup-test: $(INPUTS)
-	@$(call packages,libportaudio2 $(if $(filter 0,$(shell id -u)),pulseaudio pulseaudio-utils libasound2-plugins))
+	@$(call packages,libportaudio2 $(COMPILER) $(if $(filter 0,$(shell id -u)),pulseaudio pulseaudio-utils libasound2-plugins))
 	@$(call install,$(TORCH) -e $(TESTED))
 	@touch $(VENV)/setup-run $@
 
