@@ -214,12 +214,38 @@ typedef struct {
     Py_ssize_t first, hop;     /* of its first frame behind the start, and from frame to frame */
 } framing;
 
-FOR_EACH_CPU static void spectra_of_all(const plan *plan, const framing *framing, int want_power, float *out,
-                                        complex_lanes *work)
+typedef struct bands {
+    const int *firsts, *lengths; /* of each sum: its first value and how many it takes */
+    const float *weights;        /* one sum's after the other's */
+    Py_ssize_t sums, values;
+} bands;
+
+/* All sums over eight rows, given as columns. */
+INLINE void weigh_eight(const bands *bands, const lanes *columns, lanes *sums)
+{
+    const float *weight = bands->weights;
+    for (Py_ssize_t m = 0; m < bands->sums; m++) {
+        const lanes *value = columns + bands->firsts[m];
+        const int length = bands->lengths[m];
+        lanes four[4] = {{0}, {0}, {0}, {0}}; /* sums in turn: one alone would wait for each addition */
+        int k = 0;
+        for (; k + 4 <= length; k += 4)
+            for (int j = 0; j < 4; j++)
+                four[j] += value[k + j] * weight[k + j];
+        for (; k < length; k++)
+            four[0] += value[k] * weight[k];
+        sums[m] = (four[0] + four[1]) + (four[2] + four[3]);
+        weight += length;
+    }
+}
+
+/* With `bands` the weighted sums of the powers in place of these. */
+FOR_EACH_CPU static void spectra_of_all(const plan *plan, const framing *framing, int want_power, const bands *bands,
+                                        float *out, complex_lanes *work)
 {
     const Py_ssize_t rows = framing->streams * framing->count;
-    const Py_ssize_t values = (plan->n_fft / 2 + 1) * (want_power ? 1 : 2);
-    lanes *result = (lanes *)(work + plan->n_fft);
+    const Py_ssize_t values = bands ? bands->sums : (plan->n_fft / 2 + 1) * (want_power ? 1 : 2);
+    lanes *result = (lanes *)(work + plan->n_fft), *sums = result + 2 * (plan->n_fft / 2 + 1);
     for (Py_ssize_t row = 0; row < rows; row += LANES) {
         const int used = rows - row < LANES ? (int)(rows - row) : LANES;
         const float *frames[LANES];
@@ -231,15 +257,11 @@ FOR_EACH_CPU static void spectra_of_all(const plan *plan, const framing *framing
             results[i] = out + r * values;
         }
         spectra_of_eight(plan, frames, want_power, work, result);
-        store_columns(result, values, results, used);
+        if (bands)
+            weigh_eight(bands, result, sums);
+        store_columns(bands ? sums : result, values, results, used);
     }
 }
-
-typedef struct {
-    const int *firsts, *lengths; /* of each sum: its first value and how many it takes */
-    const float *weights;        /* one sum's after the other's */
-    Py_ssize_t sums, values;
-} bands;
 
 FOR_EACH_CPU static void weigh_all(const bands *bands, const float *rows, Py_ssize_t count, float *out, lanes *work)
 {
@@ -254,20 +276,7 @@ FOR_EACH_CPU static void weigh_all(const bands *bands, const float *rows, Py_ssi
             results[i] = out + r * bands->sums;
         }
         load_columns(sources, bands->values, work);
-        const float *weight = bands->weights;
-        for (Py_ssize_t m = 0; m < bands->sums; m++) {
-            const lanes *value = work + bands->firsts[m];
-            const int length = bands->lengths[m];
-            lanes four[4] = {{0}, {0}, {0}, {0}}; /* sums in turn: one alone would wait for each addition */
-            int k = 0;
-            for (; k + 4 <= length; k += 4)
-                for (int j = 0; j < 4; j++)
-                    four[j] += value[k + j] * weight[k + j];
-            for (; k < length; k++)
-                four[0] += value[k] * weight[k];
-            sums[m] = (four[0] + four[1]) + (four[2] + four[3]);
-            weight += length;
-        }
+        weigh_eight(bands, work, sums);
         store_columns(sums, bands->sums, results, used);
     }
 }
@@ -299,27 +308,46 @@ static lanes *room_for(Py_ssize_t vectors)
     return room;
 }
 
+/* Whether sums as Python gives them stay within rows of so many values. */
+static int bands_fit(const Py_buffer *firsts, const Py_buffer *lengths, const Py_buffer *weights, Py_ssize_t values,
+                     bands *bands)
+{
+    *bands = (struct bands){firsts->buf, lengths->buf, weights->buf, firsts->len / 4, values};
+    if (firsts->itemsize != 4 || lengths->itemsize != 4 || weights->itemsize != 4 || lengths->len != firsts->len)
+        return 0;
+    Py_ssize_t used = 0;
+    for (Py_ssize_t m = 0; m < bands->sums; m++) {
+        const int first = bands->firsts[m], length = bands->lengths[m];
+        if (first < 0 || length < 0 || (Py_ssize_t)first + length > values)
+            return 0;
+        used += length;
+    }
+    return used * 4 == weights->len;
+}
+
 PyDoc_STRVAR(spectra_doc,
-             "spectra(samples, starts, first, hop, count, window, roots, half_roots, out)\n\n"
+             "spectra(samples, starts, first, hop, count, window, roots, half_roots, out[, firsts, lengths, weights])\n\n"
              "The spectra of frames `samples[start + first + f * hop :][:len(window)]`, f < count, of each stream's start,\n"
              "under the window and padded behind with zeros to n_fft = len(roots), an even number: powers where `out` is\n"
-             "float32 [streams * count, n_fft // 2 + 1], the spectra themselves where it is complex64.");
+             "float32 [streams * count, n_fft // 2 + 1], the spectra themselves where it is complex64; with the last\n"
+             "three, as `weigh` takes them, weighted sums of the powers, float32 [streams * count, sums].");
 
 static PyObject *spectra(PyObject *self, PyObject *const *args, Py_ssize_t given)
 {
-    if (given != 9) {
-        PyErr_SetString(PyExc_TypeError, "spectra takes 9 arguments");
+    if (given != 9 && given != 12) {
+        PyErr_SetString(PyExc_TypeError, "spectra takes 9 or 12 arguments");
         return NULL;
     }
     const Py_ssize_t first = PyLong_AsSsize_t(args[2]), hop = PyLong_AsSsize_t(args[3]), count = PyLong_AsSsize_t(args[4]);
     if (PyErr_Occurred())
         return NULL;
-    enum { SAMPLES, STARTS, WINDOW, ROOTS, HALF_ROOTS, OUT, BUFFERS };
+    enum { SAMPLES, STARTS, WINDOW, ROOTS, HALF_ROOTS, OUT, FIRSTS, LENGTHS, WEIGHTS, BUFFERS };
     Py_buffer b[BUFFERS];
-    const int places[] = {0, 1, 5, 6, 7, 8};
-    const int kinds[] = {PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS,
-                         PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
-    if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
+    const int places[] = {0, 1, 5, 6, 7, 8, 9, 10, 11}, weighted = given == 12, buffers = weighted ? BUFFERS : FIRSTS;
+    const int kinds[] = {PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS,
+                         PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE,
+                         PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_C_CONTIGUOUS};
+    if (get_buffers(args, places, kinds, buffers, b) < 0)
         return NULL;
     const Py_ssize_t window = b[WINDOW].len / 4, n_fft = b[ROOTS].len / 8, half = n_fft / 2, streams = b[STARTS].len / 8;
     Py_ssize_t rest = half;
@@ -328,8 +356,11 @@ static PyObject *spectra(PyObject *self, PyObject *const *args, Py_ssize_t given
     const int want_power = b[OUT].itemsize == 4;
     int fits = b[SAMPLES].itemsize == 4 && b[STARTS].itemsize == 8 && b[WINDOW].itemsize == 4 && first >= 0 && hop >= 0 &&
                count >= 1 && window >= 1 && window <= n_fft && n_fft >= 2 && n_fft % 2 == 0 && rest == 1 &&
-               b[HALF_ROOTS].len == half * 8 && (want_power || b[OUT].itemsize == 8) &&
-               b[OUT].len == streams * count * (half + 1) * b[OUT].itemsize;
+               b[HALF_ROOTS].len == half * 8 && (want_power || (b[OUT].itemsize == 8 && !weighted));
+    bands bands = {0};
+    if (fits && weighted)
+        fits = bands_fit(&b[FIRSTS], &b[LENGTHS], &b[WEIGHTS], half + 1, &bands);
+    fits = fits && b[OUT].len == streams * count * (weighted ? bands.sums : half + 1) * b[OUT].itemsize;
     for (Py_ssize_t i = 0; fits && i < streams; i++) {
         const long long start = ((const long long *)b[STARTS].buf)[i];
         fits = start >= 0 && start + first + (count - 1) * hop + window <= b[SAMPLES].len / 4;
@@ -338,18 +369,18 @@ static PyObject *spectra(PyObject *self, PyObject *const *args, Py_ssize_t given
     if (!fits) {
         PyErr_SetString(PyExc_ValueError, "spectra: shapes, types or lengths do not fit together");
     } else {
-        complex_lanes *work = (complex_lanes *)room_for(2 * n_fft + 2 * (half + 1));
+        complex_lanes *work = (complex_lanes *)room_for(2 * n_fft + 2 * (half + 1) + bands.sums);
         if (work) {
             const plan plan = {b[WINDOW].buf, b[ROOTS].buf, b[HALF_ROOTS].buf, window, n_fft};
             const framing framing = {b[SAMPLES].buf, b[STARTS].buf, streams, count, first, hop};
             Py_BEGIN_ALLOW_THREADS
-            spectra_of_all(&plan, &framing, want_power, b[OUT].buf, work);
+            spectra_of_all(&plan, &framing, want_power, weighted ? &bands : NULL, b[OUT].buf, work);
             Py_END_ALLOW_THREADS
             free(work);
             done = Py_NewRef(Py_None);
         }
     }
-    release(b, BUFFERS);
+    release(b, buffers);
     return done;
 }
 
@@ -369,22 +400,15 @@ static PyObject *weigh(PyObject *self, PyObject *const *args, Py_ssize_t given)
                          PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE};
     if (get_buffers(args, places, kinds, BUFFERS, b) < 0)
         return NULL;
-    const Py_ssize_t sums = b[FIRSTS].len / 4;
-    int fits = b[ROWS].ndim == 2 && b[ROWS].itemsize == 4 && b[FIRSTS].itemsize == 4 && b[LENGTHS].itemsize == 4 &&
-               b[LENGTHS].len == b[FIRSTS].len && b[WEIGHTS].itemsize == 4 && b[OUT].itemsize == 4;
-    Py_ssize_t weights = 0;
-    for (Py_ssize_t m = 0; fits && m < sums; m++) {
-        const int first = ((const int *)b[FIRSTS].buf)[m], length = ((const int *)b[LENGTHS].buf)[m];
-        fits = first >= 0 && length >= 0 && (Py_ssize_t)first + length <= b[ROWS].shape[1];
-        weights += length;
-    }
+    bands bands;
+    const int fits = b[ROWS].ndim == 2 && b[ROWS].itemsize == 4 && b[OUT].itemsize == 4 &&
+                     bands_fit(&b[FIRSTS], &b[LENGTHS], &b[WEIGHTS], b[ROWS].shape[1], &bands);
     PyObject *done = NULL;
-    if (!fits || weights * 4 != b[WEIGHTS].len || b[OUT].len != b[ROWS].shape[0] * sums * 4) {
+    if (!fits || b[OUT].len != b[ROWS].shape[0] * bands.sums * 4) {
         PyErr_SetString(PyExc_ValueError, "weigh: shapes, types or lengths do not fit together");
     } else {
-        lanes *work = room_for(b[ROWS].shape[1] + sums);
+        lanes *work = room_for(b[ROWS].shape[1] + bands.sums);
         if (work) {
-            const bands bands = {b[FIRSTS].buf, b[LENGTHS].buf, b[WEIGHTS].buf, sums, b[ROWS].shape[1]};
             Py_BEGIN_ALLOW_THREADS
             weigh_all(&bands, b[ROWS].buf, b[ROWS].shape[0], b[OUT].buf, work);
             Py_END_ALLOW_THREADS

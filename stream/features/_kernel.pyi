@@ -22,6 +22,9 @@ def spectra(
     roots: NDArray[Any],
     half_roots: NDArray[Any],
     out: NDArray[Any],
+    firsts: NDArray[Any] = ...,
+    lengths: NDArray[Any] = ...,
+    weights: NDArray[Any] = ...,
     /,
 ) -> None: ...
 def weigh(

@@ -74,10 +74,10 @@ class Feature:
 
 
 class Tables:
-    """What is made once for a front end: windows, roots and filters."""
+    """What is made once for a front end: windows, roots and filters. `lone`: it has a single feature to compute."""
 
-    def __init__(self, spec: FrontEndSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: FrontEndSpec, lone: bool = False) -> None:
+        self.spec, self.lone = spec, lone
 
     @lazy
     def spectra(self) -> Spectra:
@@ -180,7 +180,10 @@ class Batch:
     @lazy
     def mel(self) -> Samples:
         """Mel spectrum, `[rows, n_mels]`: the filters of the spec over `spectrum(spec.power)`."""
-        return self._tables.mel.apply(self.spectrum(self.spec.power))
+        tables = self._tables
+        if tables.lone and self.spec.power == 2.0:  # nobody else asks for the powers
+            return tables.spectra.weighted(self._source, self._starts, self.before, self.count, tables.mel)
+        return tables.mel.apply(self.spectrum(self.spec.power))
 
     @lazy
     def log_mel(self) -> Samples:

@@ -91,7 +91,7 @@ class FrontEnd:
         self._dims = ends[-1]
         parts = [(self._columns[place], order) for place, order in outputs]
         self._deltas = Deltas(spec.delta_width, parts) if any(order for _, order in parts) else None
-        self._tables = Tables(spec)
+        self._tables = Tables(spec, lone=len(self._features) == 1)
         self._nothing = np.empty((0, self._dims), np.float32)
         # Edges are mirrored from what is still there: it must reach as far back as the mirror.
         mirrored = spec.lead + 1 if spec.pad_mode != "constant" and spec.center else 0
@@ -242,28 +242,31 @@ class FrontEnd:
         except KeyError:
             places = [slots.of[name] if name in slots.of else self._join(name) for name in names]
         rows = slots.every[places[0] : places[0] + 1] if len(places) == 1 else np.array(places, np.intp)
-        longest = max(map(len, blocks), default=0)
+        lengths = list(map(len, blocks))
+        longest = max(lengths)
         if longest <= self._spare:
-            return self._push_short(names, rows, blocks)
+            return self._push_short(names, rows, blocks, lengths)
         if len(names) == 1 or longest > MANY_SPARES * self._spare:
             return {
                 name: self._push_long(name, place, block)
                 for name, place, block in zip(names, places, blocks, strict=True)
             }
-        pieces = [
-            self._push_short(names, rows, [block[start : start + self._spare] for block in blocks])
-            for start in range(0, longest, self._spare)
-        ]
+        pieces = []
+        for start in range(0, longest, self._spare):
+            parts = [block[start : start + self._spare] for block in blocks]
+            pieces.append(self._push_short(names, rows, parts, list(map(len, parts))))
         return {
             name: Frames(pieces[0][name].first_frame, np.concatenate([piece[name].values for piece in pieces]))
             for name in names
         }
 
-    def _push_short(self, names: list[str], rows: NDArray[np.intp], blocks: list[Samples]) -> Mapping[str, Frames]:
+    def _push_short(
+        self, names: list[str], rows: NDArray[np.intp], blocks: list[Samples], lengths: list[int]
+    ) -> Mapping[str, Frames]:
         """Blocks that find room behind what is left of their streams: those that have as many frames go together."""
         slots = self._slots
         try:
-            slots.append(rows, blocks)
+            slots.append(rows, blocks, lengths)
         except ValueError:
             _check(blocks)
             raise
@@ -271,12 +274,12 @@ class FrontEnd:
             first = slots.next_frame.item(rows[0])
             count = 1 + (slots.fill.item(rows[0]) - self._length) // self.spec.hop_length
             return {names[0]: Frames(first, self._advance(rows, count)[0] if count > 0 else self._nothing)}
-        first_frames = slots.next_frame[rows].tolist()
+        first_frames = slots.next_frame[rows]
         counts = np.maximum(0, 1 + (slots.fill[rows] - self._length) // self.spec.hop_length)
-        opening = np.array(first_frames) == 0 if 0 in first_frames else None
+        opening = first_frames == 0
         groups = [
             Group(group, self._advance(rows if group is None else rows[group], count))
-            for group, count in _alike(counts, opening)
+            for group, count in _alike(2 * counts + opening)
             if count
         ]
         return Ready(names, first_frames, groups, self._nothing)
@@ -373,11 +376,13 @@ def _plan(spec: FrontEndSpec) -> tuple[list[str], list[tuple[int, int]]]:
     return computed, [(computed.index(name), order) for name, order in parsed]
 
 
-def _alike(counts: NDArray[np.intp], opening: NDArray[np.bool_] | None) -> list[tuple[NDArray[np.intp] | None, int]]:
-    """Indices of the streams that have as many frames, group by group, those that begin apart; None where all have."""
-    keys = counts if opening is None else 2 * counts + opening
+def _alike(keys: NDArray[np.intp]) -> list[tuple[NDArray[np.intp] | None, int]]:
+    """Indices of the streams with the same key, group by group, None for all; and how many frames they have.
+
+    The key is twice the number of frames, and one more for streams that begin.
+    """
     if (keys == keys[0]).all():
-        return [(None, int(counts[0]))]
+        return [(None, int(keys[0]) // 2)]
     order = np.argsort(keys, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
-    return [(group, int(counts[group[0]])) for group in groups]
+    return [(group, int(keys[group[0]]) // 2) for group in groups]

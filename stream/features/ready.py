@@ -44,11 +44,13 @@ class Ready(Mapping[str, Frames]):
 
     Attributes:
         names: of the streams.
-        first_frames: the number of each one's first frame here.
+        first_frames: the number of each one's first frame here, `[streams]`.
         groups: the values; streams without a new frame are in none.
     """
 
-    def __init__(self, names: list[str], first_frames: list[int], groups: list[Group], nothing: Samples) -> None:
+    def __init__(
+        self, names: list[str], first_frames: NDArray[np.int64], groups: list[Group], nothing: Samples
+    ) -> None:
         self.names, self.first_frames, self.groups = names, first_frames, groups
         self._nothing = nothing
         self._by_name: dict[str, Frames] | None = None
@@ -72,7 +74,7 @@ class Ready(Mapping[str, Frames]):
             else:
                 for index, frames in zip(streams.tolist(), together, strict=True):
                     values[index] = frames
-        return dict(zip(self.names, map(_frames, zip(self.first_frames, values, strict=True)), strict=True))
+        return dict(zip(self.names, map(_frames, zip(self.first_frames.tolist(), values, strict=True)), strict=True))
 
 
 _frames = partial(tuple.__new__, Frames)  # in a third of the time: a thousand streams have a thousand of them

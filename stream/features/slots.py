@@ -68,12 +68,11 @@ class Slots:
             return np.array([row * room + self.begin.item(row)])
         return rows * room + self.begin[rows]
 
-    def append(self, rows: NDArray[np.intp], blocks: list[Samples]) -> None:
-        """Each block behind what is left of its stream. Together they must not be longer than a row."""
+    def append(self, rows: NDArray[np.intp], blocks: list[Samples], lengths: list[int]) -> None:
+        """Each block, of so many samples, behind what is left of its stream. It must find room in the row."""
         joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         if joined.ndim != 1:
             raise ValueError("a block is [samples]")
-        lengths = list(map(len, blocks))
         if COMPILED and joined.flags.c_contiguous:
             kernel.append(self.samples, rows, self.begin, self.fill, joined, np.array(lengths, np.intp))
             return

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernel import COMPILED, kernel
+from .weighing import Weights
 from .windows import analysis_window
 
 if TYPE_CHECKING:
@@ -64,6 +65,16 @@ class Spectra:
         powers = np.empty((len(starts) * count, self._bins), np.float32)
         kernel.spectra(samples, starts, first + self._at, self._hop, count, self._inner, *self._roots, powers)
         return powers
+
+    def weighted(self, samples: Samples, starts: NDArray[np.intp], first: int, count: int, weights: Weights) -> Samples:
+        """`weights.apply(power(...))`, the same bits without the powers between; float32 `[streams * count, sums]`."""
+        if not self._compiled or self._remove_dc or self._preemphasis:
+            return weights.apply(self.power(samples, starts, first, count))
+        sums = np.empty((len(starts) * count, len(weights.matrix)), np.float32)
+        kernel.spectra(
+            samples, starts, first + self._at, self._hop, count, self._inner, *self._roots, sums, *weights.banded
+        )
+        return sums
 
     def _frames(self, samples: Samples, starts: NDArray[np.intp], first: int, count: int) -> Samples:
         """The frames' samples, `[rows, frame_length]`."""

@@ -19,23 +19,27 @@ class Weights:
 
     Args:
         matrix: `[sums, values]`, each row with a weight that is not 0.
+
+    Attributes:
+        banded: as the kernel takes it: each sum's first value, how many it takes, and all weights in turn.
     """
 
     def __init__(self, matrix: NDArray[np.floating]) -> None:
         self.matrix = np.ascontiguousarray(matrix, np.float32)
         used = [np.flatnonzero(row)[[0, -1]] for row in self.matrix]
-        self._firsts = np.array([first for first, _ in used], np.int32)
-        self._lengths = np.array([last - first + 1 for first, last in used], np.int32)
+        firsts = np.array([first for first, _ in used], np.int32)
+        lengths = np.array([last - first + 1 for first, last in used], np.int32)
         spans = [slice(first, last + 1) for first, last in used]
         self._weights = np.concatenate([row[span] for row, span in zip(self.matrix, spans, strict=True)])
+        self.banded = firsts, lengths, self._weights
         self._places = np.concatenate([np.arange(span.start, span.stop) for span in spans])
-        self._starts = np.concatenate(([0], np.cumsum(self._lengths)[:-1]))
+        self._starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
 
     def apply(self, rows: Samples) -> Samples:
         """The sums for each of `rows` `[rows, values]`, float32 `[rows, sums]`."""
         if COMPILED:
             sums = np.empty((len(rows), len(self.matrix)), np.float32)
-            kernel.weigh(rows, self._firsts, self._lengths, self._weights, sums)
+            kernel.weigh(rows, *self.banded, sums)
             return sums
         weighted = rows[:, self._places]
         weighted *= self._weights

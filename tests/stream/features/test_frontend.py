@@ -253,7 +253,7 @@ def test_all_streams_are_there_at_once_in_few_arrays() -> None:
     lengths = {"a": 512, "b": 672, "c": 100, "d": 512}
     ready = front_end.push({name: noise[:length] for name, length in lengths.items()})
     assert isinstance(ready, Ready)
-    assert (list(ready), len(ready), ready.first_frames) == (list("abcd"), 4, [0, 0, 0, 0])
+    assert (list(ready), len(ready), ready.first_frames.tolist()) == (list("abcd"), 4, [0, 0, 0, 0])
     found = {}
     for streams, values in ready.groups:
         assert streams is not None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from earwitness.stream.features import spectra as spectra_module
 from earwitness.stream.features.kernel import COMPILED
+from earwitness.stream.features.mel import mel_weights
 from earwitness.stream.features.spec import FrontEndSpec
 from earwitness.stream.features.spectra import Spectra, frames_of, gather, has_fft
 from earwitness.stream.features.windows import analysis_window
@@ -75,6 +76,15 @@ def test_a_short_window_is_padded_as_the_spec_says(way: str, win_length: int, pa
     )
 
 
+@pytest.mark.parametrize("rows", [1, 8, 33])
+def test_weighted_sums_of_powers_are_the_same_bits_without_the_powers_in_between(way: str, rows: int) -> None:
+    spec = FrontEndSpec()
+    samples = np.random.default_rng(8).standard_normal((1, 512 + 160 * rows)).astype(np.float32)
+    ours, weights, at = Spectra(spec), mel_weights(spec), np.zeros(1, np.intp)
+    powers = ours.power(samples, at, 0, rows)
+    np.testing.assert_array_equal(ours.weighted(samples, at, 0, rows, weights), weights.apply(powers))
+
+
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_a_frame_has_the_same_bits_in_any_company(data: st.DataObject) -> None:
@@ -115,6 +125,19 @@ def test_the_kernel_refuses_what_does_not_fit() -> None:
         (samples, starts.astype(np.int32), 0, 10, 2, window, *roots, out),
         (samples, starts, 0, 10, 2, np.ones(65, np.float32), *roots, out),
         (samples, starts, 0, 10, 2, window, roots[0], roots[0], out),
+        (
+            samples,
+            starts,
+            0,
+            10,
+            2,
+            window,
+            *roots,
+            out[:, :1].copy(),
+            np.int32([30]),
+            np.int32([4]),
+            np.ones(4, np.float32),
+        ),
     ):
         with pytest.raises(ValueError):
             _kernel.spectra(*wrong)
