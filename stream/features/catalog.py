@@ -1,8 +1,8 @@
-"""All features by name, and what the features of a spec need around their frames."""
+"""All features by name, and how far the features of a spec look ahead."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import EarwitnessError, nearest
 from . import chroma, cwt, levels, mel, mfcc, pcen, spectral, spectral_bands, stft, time_domain
@@ -36,15 +36,7 @@ def find_feature(name: str) -> type[Feature]:
     raise EarwitnessError(f"front end: unknown feature {name!r}; {nearest(name, FEATURES)}")
 
 
-class Reach(NamedTuple):
-    """Samples beside a frame that must be known before it is out."""
-
-    before: int
-    after: int
-
-
-def reach(spec: FrontEndSpec) -> Reach:
-    """What the features of a spec look at beside each frame; deltas look at whole frames that follow."""
-    features = [find_feature(name)(spec) for name in spec.features]
+def look_ahead(spec: FrontEndSpec) -> int:
+    """Samples behind a frame that must be known before it is out; deltas look at whole frames that follow."""
     later = spec.delta_width // 2 * spec.hop_length if any(parse_delta(name)[1] for name in spec.features) else 0
-    return Reach(max(feature.before for feature in features), later + max(feature.after for feature in features))
+    return later + max(find_feature(name)(spec).after for name in spec.features)

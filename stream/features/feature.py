@@ -73,6 +73,16 @@ class Feature:
         raise NotImplementedError
 
 
+class Descriptor(Feature):
+    """One value a frame, in `unit`."""
+
+    unit: str
+
+    @classmethod
+    def labels(cls, spec: FrontEndSpec) -> tuple[str, ...]:
+        return (cls.unit,)
+
+
 class Tables:
     """What is made once for a front end: windows, roots and filters. `lone`: it has a single feature to compute."""
 
@@ -189,10 +199,6 @@ class Batch:
     def log_mel(self) -> Samples:
         """`mel` on the logarithmic scale of the spec, `[rows, n_mels]`."""
         return log_scale(self.mel, self.spec)
-
-    def frequencies(self) -> Samples:
-        """The bins' frequencies in Hz, `[bins]`."""
-        return bin_frequencies(self.spec)
 
 
 def bin_frequencies(spec: FrontEndSpec) -> Samples:

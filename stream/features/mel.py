@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import EarwitnessError
 from .feature import Batch, Feature
+from .spec import check_amin
 from .weighing import Weights
 
 if TYPE_CHECKING:
@@ -157,8 +158,7 @@ def _check_log(spec: FrontEndSpec) -> None:
         raise EarwitnessError(
             "front end: log_offset must be 0 or above and goes with log 'ln' alone, in place of an amin"
         )
-    if spec.amin < 1e-30:
-        raise EarwitnessError(f"front end: amin is {spec.amin:g}; it must be above 0, usually 1e-10")
+    check_amin(spec)
 
 
 def _empty_bands(spec: FrontEndSpec, n_mels: int) -> list[int]:

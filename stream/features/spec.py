@@ -183,9 +183,9 @@ class FrontEndSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def latency_samples(self) -> int:
         """How many samples after `f * hop_length` must have come before frame f is out."""
-        from .catalog import reach
+        from .catalog import look_ahead
 
-        return self.frame_length - self.lead + reach(self).after
+        return self.frame_length - self.lead + look_ahead(self)
 
     def frame_span(self, frame: int) -> tuple[int, int]:
         """`[first, end)` of the samples of frame number `frame`, counted from the segment's first sample.

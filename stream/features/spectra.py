@@ -78,9 +78,9 @@ class Spectra:
 
     def _frames(self, samples: Samples, starts: NDArray[np.intp], first: int, count: int) -> Samples:
         """The frames' samples, `[rows, frame_length]`."""
-        firsts = (starts[:, None] + (first + self._hop * np.arange(count))).reshape(-1, 1)
-        frames: Samples = samples.reshape(-1)[firsts + np.arange(self._length)]
-        return frames
+        reach = first + (count - 1) * self._hop + self._length
+        frames = frames_of(gather(samples, starts, reach), first, self._hop, count, self._length)
+        return frames.reshape(-1, self._length)  # copies: frames overlap
 
     def _conditioned(self, samples: Samples, starts: NDArray[np.intp], first: int, count: int) -> Samples:
         """Frames `[rows, frame_length]` without their mean and with pre-emphasis, each by itself, as in Kaldi."""

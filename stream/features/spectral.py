@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EarwitnessError
-from .feature import Batch, Feature, bin_frequencies
+from .feature import Batch, Descriptor, Feature, bin_frequencies
 from .spec import check_amin, check_range
 from .sums import products, sums, weighted
 
@@ -23,17 +23,7 @@ if TYPE_CHECKING:
 Samples = NDArray[np.float32]
 
 
-class _Descriptor(Feature):
-    """One value a frame, in `unit`."""
-
-    unit: str
-
-    @classmethod
-    def labels(cls, spec: FrontEndSpec) -> tuple[str, ...]:
-        return (cls.unit,)
-
-
-class _Weighted(_Descriptor):
+class _Weighted(Descriptor):
     """What weighs bins by S[k]."""
 
     @classmethod
@@ -137,7 +127,7 @@ class SpectralRolloff(_Weighted):
         return np.asarray(self._frequencies[places])[:, None]
 
 
-class SpectralFlatness(_Descriptor):
+class SpectralFlatness(Descriptor):
     """Geometric by arithmetic mean of `max(|X[k]|^2, amin)`, `[1]`, 0..1: noise is near 1 (0.56), a tone near 0.
 
     `librosa.feature.spectral_flatness` (Wiener entropy). Silence is flat: 1.
@@ -161,7 +151,7 @@ class SpectralFlatness(_Descriptor):
         return np.asarray(np.minimum(flatness, 1.0), np.float32)[:, None]
 
 
-class SpectralFlux(_Descriptor):
+class SpectralFlux(Descriptor):
     """How much the magnitudes have changed since the frame before, `[1]`, at least 0; 0 of a stream's first frame.
 
     `sqrt(sum((|X[k]| - |X'[k]|)^2)) / K` (Lerch, An Introduction to Audio Content Analysis, 2012, eq. 3.23), in the
@@ -203,7 +193,7 @@ class SpectralEntropy(_Weighted):
         return np.clip(entropy, np.float32(0), np.float32(1), out=entropy)[:, None]
 
 
-class DominantFrequency(_Descriptor):
+class DominantFrequency(Descriptor):
     """The frequency of the strongest bin, of equals the lowest, `[1]`, Hz, 0..sr / 2; 0 of silence.
 
     A microphone's offset is a strong 0 Hz: `remove_dc` takes it away.

@@ -11,26 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..level import CLIPPED
-from .feature import Batch, Feature
+from .feature import Batch, Descriptor, Feature
 from .sums import products, sums
 
 if TYPE_CHECKING:
-    from .spec import FrontEndSpec
+    pass
 
 Samples = NDArray[np.float32]
 
 
-class _Descriptor(Feature):
-    """One value a frame, in `unit`."""
-
-    unit: str
-
-    @classmethod
-    def labels(cls, spec: FrontEndSpec) -> tuple[str, ...]:
-        return (cls.unit,)
-
-
-class AmplitudeEnvelope(_Descriptor):
+class AmplitudeEnvelope(Descriptor):
     """Largest magnitude in the frame, `max |x[n]|`, `[1]`, 0..1 at full scale."""
 
     unit = "full scale"
@@ -39,7 +29,7 @@ class AmplitudeEnvelope(_Descriptor):
         return np.abs(batch.once(peaks))[:, None]
 
 
-class Peak(_Descriptor):
+class Peak(Descriptor):
     """The sample of largest magnitude with its sign, `[1]`, -1..1 at full scale; of equals the first.
 
     Beside the envelope it tells which way a click points and whether one side of a wave is larger.
@@ -51,7 +41,7 @@ class Peak(_Descriptor):
         return batch.once(peaks)[:, None]
 
 
-class Rms(_Descriptor):
+class Rms(Descriptor):
     """Root of the mean square, `sqrt(mean(x[n]^2))`, `[1]`, 0..1 at full scale: `librosa.feature.rms` of samples.
 
     A sine of amplitude A has A / sqrt(2). Below about 1e-19 squares vanish in single precision: 0.
@@ -63,7 +53,7 @@ class Rms(_Descriptor):
         return np.sqrt(batch.once(mean_squares))[:, None]
 
 
-class CrestFactor(_Descriptor):
+class CrestFactor(Descriptor):
     """`max |x[n]| / rms`, `[1]`: 1 of a square wave, sqrt(2) of a sine, sqrt(N) of a single click in N samples.
 
     0, which no sound has, where the RMS is 0.
@@ -78,7 +68,7 @@ class CrestFactor(_Descriptor):
         return crests[:, None]
 
 
-class ZeroCrossingRate(_Descriptor):
+class ZeroCrossingRate(Descriptor):
     """Sign changes from sample to sample, as a share of the frame's samples, `[1]`, 0..1: librosa's.
 
     `librosa.feature.zero_crossing_rate`: samples from -1e-10 up count as positive, the step into the frame does not
@@ -96,7 +86,7 @@ class ZeroCrossingRate(_Descriptor):
         return _shares(rows)
 
 
-class DcOffset(_Descriptor):
+class DcOffset(Descriptor):
     """Mean of the samples, `[1]`, -1..1 at full scale. Of a good microphone near 0 over many frames."""
 
     unit = "full scale"
@@ -105,7 +95,7 @@ class DcOffset(_Descriptor):
         return (sums(batch.frames) / np.float32(self.spec.frame_length))[:, None]
 
 
-class Clipping(_Descriptor):
+class Clipping(Descriptor):
     """Share of the samples at full scale, `|x[n]| >= 0.9999`, `[1]`, 0..1: the rule of the level meter."""
 
     unit = "share of samples"

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from earwitness.stream.features.frontend import FrontEnd, FrontEndSpec
+from earwitness.stream.features.frontend import FrontEndSpec
+
+from .stepwise import stepwise as stepwise_frames
 
 Samples = NDArray[np.float32]
 
@@ -23,7 +25,7 @@ def sound() -> Callable[[str, int], Samples]:
 @pytest.fixture(scope="session")
 def stepwise() -> Callable[[FrontEndSpec, Samples, list[int]], Samples]:
     """All frames of a signal pushed in blocks of these sizes, over and over; checks that frames are numbered so."""
-    return _stepwise
+    return stepwise_frames
 
 
 @lru_cache(maxsize=64)
@@ -60,18 +62,3 @@ def _voice(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
             harmonic * phase
         )
     return np.asarray(0.2 * voice * np.maximum(0.0, np.sin(2 * np.pi * 2.0 * seconds)))
-
-
-def _stepwise(spec: FrontEndSpec, samples: Samples, sizes: list[int]) -> Samples:
-    front_end, parts = FrontEnd(spec), []
-    start = turn = frames = 0
-    while start < len(samples):
-        size = sizes[turn % len(sizes)]
-        got = front_end.push({"s": samples[start : start + size]})["s"]
-        assert got.first_frame == frames
-        frames += len(got.values)
-        parts.append(got.values)
-        start, turn = start + size, turn + 1
-    last = front_end.flush("s")
-    assert last.first_frame == frames
-    return np.concatenate([*parts, last.values])

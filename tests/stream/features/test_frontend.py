@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from earwitness.stream.features import slots
 from earwitness.stream.features.frontend import LOUDEST, FrontEnd, FrontEndSpec, Ready, clean, compute
 
+from .stepwise import stepwise
+
 Samples = NDArray[np.float32]
 
 SPECS = [
@@ -55,21 +57,6 @@ def reference(spec: FrontEndSpec, samples: Samples) -> NDArray[np.float64]:
         fmin=spec.fmin, fmax=spec.fmax, **options,
     )  # fmt: skip
     return mels.T
-
-
-def stepwise(spec: FrontEndSpec, samples: Samples, sizes: list[int]) -> Samples:
-    """The frames of one stream in blocks of `sizes`, taken in turn; checks the numbering on the way."""
-    front_end, parts, start, turn, frames = FrontEnd(spec), [], 0, 0, 0
-    while start < len(samples):
-        size = sizes[turn % len(sizes)]
-        got = front_end.push({"s": samples[start : start + size]})["s"]
-        assert got.first_frame == frames
-        frames += len(got.values)
-        parts.append(got.values)
-        start, turn = start + size, turn + 1
-    last = front_end.flush("s")
-    assert last.first_frame == frames
-    return np.concatenate([*parts, last.values])
 
 
 @pytest.mark.parametrize("kind", ["noise", "loud", "sweep", "impulse", "silence", "denormal", "constant"])
