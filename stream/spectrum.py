@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .features.frontend import FrontEndSpec
-from .features.mel import hz_to_mel, mel_filters, mel_to_hz
+from .features.mel import hz_to_mel, mel_to_hz, mel_weights
 from .features.windows import analysis_window
 
 MOST_BANDS = 32
@@ -70,10 +70,7 @@ class Bands:
         self._offset, self._exponent = np.float32(spec.log_offset), 2.0 / spec.power
         bands = min(MOST_BANDS, spec.n_mels)
         self._starts = np.arange(bands) * spec.n_mels // bands
-        filters = mel_filters(
-            sr=spec.sr, n_fft=spec.n_fft, n_mels=spec.n_mels, fmin=spec.fmin, fmax=spec.fmax, htk=spec.htk,
-            norm=spec.norm or "none", slopes=spec.mel_slopes,
-        )  # fmt: skip
+        filters = mel_weights(spec).matrix
         # The spectrum of a sine of amplitude 1 is half of the window's, moved to its bin: here the peak of each filter.
         sine = np.abs(np.fft.fft(analysis_window(spec.window, spec.win_length), spec.n_fft)) / 2.0
         moved = np.arange(filters.shape[1]) - np.argmax(filters, axis=1)[:, None]
