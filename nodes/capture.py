@@ -46,7 +46,7 @@ SLOW_OPENING_S = 10.0  # after that a person is told
 STOP_S = 1.0  # how long the end waits for room on the bus
 HELD_S = 0.003  # until the bus is tried again
 BURST = 8  # blocks of one stream in one go, then it is the next one's turn
-SHORTEST_LOOK_S = 0.002
+SHORTEST_LOOK_S = 0.005
 PIPE_SPEED = 1.001  # a pipe comes at its writer's pace, whose clock may be a little faster than ours …
 PIPE_SLACK_S = 1.0  # … and in pieces
 
