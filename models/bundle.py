@@ -12,133 +12,40 @@ the ones listed, is refused. No torch here: live processes import this.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import msgspec
 
 from ..stream.errors import EarwitnessError, nearest
-from ..stream.features.frontend import FrontEndSpec
+from .manifest import (
+    FORMAT_VERSION,
+    Constant,
+    FileEntry,
+    Input,
+    Manifest,
+    Network,
+    Option,
+    Output,
+    State,
+    Training,
+    read_manifest,
+    to_toml,
+)
 
-FORMAT_VERSION = 1
+__all__ = [
+    "FORMAT_VERSION", "MANIFEST", "MODEL_FILES", "PRETRAINED", "Bundle", "Constant", "FileEntry", "Input", "Manifest",
+    "Network", "Option", "Output", "State", "Training", "bundle_names", "find_bundle", "to_toml", "write_bundle",
+]  # fmt: skip
+
 MANIFEST = "manifest.toml"
 MODEL_FILES = ("model.onnx", "model.tflite")
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 LARGEST_MANIFEST = 1 << 20  # bytes
-
-Option = bool | int | float | str | list[int]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of the manifest and its tables: unknown keys are refused."""
-
-
-class FileEntry(Part, frozen=True, kw_only=True):
-    """One file of the bundle."""
-
-    bytes: int
-    sha256: str
-
-
-class Input(Part, frozen=True, kw_only=True):
-    """What the model takes: `shape[0]` is 0, any number of windows."""
-
-    name: str
-    shape: list[int]
-    dtype: Literal["float32"] = "float32"
-
-
-class Output(Part, frozen=True, kw_only=True):
-    """What the model gives, one row a window, one column a label; `activation` is what the runtime still applies."""
-
-    name: str
-    activation: Literal["none", "softmax", "sigmoid"] = "none"
-    temperature: float = 1.0  # logits are divided by it before the activation; above 1 makes less sure
-
-
-class Network(Part, frozen=True, kw_only=True):
-    """How to build the network in torch: a module of `models/networks` and the arguments of its class."""
-
-    kind: str
-    options: dict[str, Option] = {}
-    parameters: int = 0
-
-
-class Training(Part, frozen=True, kw_only=True):
-    """How the bundle was made."""
-
-    command: str
-    seed: int
-    data: str
-    data_sha256: str
-    clips: int
-    folds: list[int]
-    validation: str
-    steps: int
-    batch: int
-    minutes: float
-    torch: str
-
-
-class Manifest(Part, frozen=True, kw_only=True):
-    """The contents of manifest.toml.
-
-    Attributes:
-        front_end: what the model's windows are made of.
-        labels: of the output's columns, in order.
-        background: the label that is never an event.
-        window_frames: frames of a window. Window k of a segment begins at frame k * hop_frames.
-        thresholds: score from which a label is an event, 0..1; every label but the background has one.
-        detection: defaults for `stream.detect.DetectSettings`, by field name.
-        scores: what was measured, by name; shares are 0..1.
-    """
-
-    format_version: int
-    name: str
-    description: str
-    licence: str
-    labels: list[str]
-    background: str
-    window_frames: int
-    hop_frames: int
-    front_end: FrontEndSpec
-    input: Input
-    output: Output
-    thresholds: dict[str, float]
-    network: Network | None = None
-    detection: dict[str, Option] = {}
-    training: Training | None = None
-    scores: dict[str, float] = {}
-    files: dict[str, FileEntry] = {}
-
-    def check(self) -> str | None:
-        """What contradicts itself in this manifest, in one line; None when all is well."""
-        events = [label for label in self.labels if label != self.background]
-        shape = [0, self.window_frames, self.front_end.dims]
-        if not events or len(set(self.labels)) != len(self.labels):
-            return "labels must be several, each once"
-        if self.background not in self.labels:
-            return f"background {self.background!r} is none of the labels; {nearest(self.background, self.labels)}"
-        if not 0 < self.hop_frames <= self.window_frames:
-            return f"hop_frames is {self.hop_frames}: it must be 1 to window_frames, {self.window_frames}"
-        if self.input.shape != shape:
-            return f"input.shape is {self.input.shape}, but window and front end give {shape}"
-        if not self.output.temperature > 0:
-            return f"output.temperature is {self.output.temperature}: it must be above 0"
-        for label, threshold in self.thresholds.items():
-            if label not in events:
-                return f"threshold for {label!r}, which is no event; {nearest(label, events)}"
-            if not 0 < threshold <= 1:
-                return f"threshold of {label!r} is {threshold}: it must be above 0 and at most 1"
-        missing = sorted(set(events) - set(self.thresholds))
-        return f"no threshold for {missing[0]!r}" if missing else None
 
 
 @dataclass(frozen=True)
@@ -167,7 +74,7 @@ class Bundle:
         """
         folder = Path(path)
         raw = _read_manifest(folder)
-        manifest = _decode(folder, raw)
+        manifest = read_manifest(raw, f"bundle {folder}: {MANIFEST}")
         problem = manifest.check()
         if problem:
             raise EarwitnessError(f"bundle {folder}: {problem}")
@@ -228,39 +135,6 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     return Bundle.load(folder)
 
 
-def to_toml(manifest: Manifest) -> str:
-    """The manifest as TOML: single values first, then one table after the other."""
-    values: dict[str, Any] = msgspec.to_builtins(manifest)
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if _is_single(value)]
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += _table(key, value)
-    return "\n".join(lines) + "\n"
-
-
-def _table(name: str, table: dict[str, Any]) -> list[str]:
-    lines = ["", f"[{name}]"]
-    lines += [f"{_key(key)} = {_value(value)}" for key, value in table.items() if _is_single(value)]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            lines += _table(f"{name}.{_key(key)}", value)
-    return lines
-
-
-def _is_single(value: Any) -> bool:
-    return value is not None and not isinstance(value, dict)
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)  # TOML's strings, numbers and booleans are written as JSON's
-
-
 def _read_manifest(folder: Path) -> bytes:
     path = folder / MANIFEST
     if not path.is_file() or path.is_symlink():
@@ -268,28 +142,6 @@ def _read_manifest(folder: Path) -> bytes:
     if path.stat().st_size > LARGEST_MANIFEST:
         raise EarwitnessError(f"bundle {folder}: {MANIFEST} is larger than {LARGEST_MANIFEST} bytes")
     return path.read_bytes()
-
-
-def _decode(folder: Path, raw: bytes) -> Manifest:
-    try:
-        values = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise EarwitnessError(f"bundle {folder}: {MANIFEST} is no TOML: {error}") from error
-    version = values.get("format_version")
-    if version != FORMAT_VERSION:
-        raise EarwitnessError(
-            f"bundle {folder} has format version {version}; this program reads version {FORMAT_VERSION}"
-        )
-    unknown = sorted(set(values) - {field.name for field in msgspec.structs.fields(Manifest)})
-    if unknown:
-        known = [field.name for field in msgspec.structs.fields(Manifest)]
-        raise EarwitnessError(f"bundle {folder}: unknown key {unknown[0]!r}; {nearest(unknown[0], known)}")
-    try:
-        return msgspec.convert(values, Manifest)
-    except msgspec.ValidationError as error:
-        raise EarwitnessError(f"bundle {folder}: {MANIFEST}: {error}") from error
-    except EarwitnessError as error:  # the front end's own checks
-        raise EarwitnessError(f"bundle {folder}: {error}") from error
 
 
 def _verified_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str, bytes]:
