@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 DEVICES = ("auto", "cpu", "cuda")
-NETWORKS = ("cnn",)  # the modules of models/networks that a manifest may name
 WEIGHTS = "model.safetensors"
 LARGEST_BATCH = 16  # windows in one call of ONNX Runtime
 
@@ -123,11 +122,12 @@ class TorchRuntime:
         import torch
 
         network = bundle.manifest.network
-        if network is None or network.kind not in NETWORKS or WEIGHTS not in bundle.contents:
-            raise EarwitnessError(f"bundle {bundle.path}: it names no network that torch could build here")
         # By its name at run time: what nodes import must not draw the networks, and with them torch, in.
-        module = importlib.import_module(f".networks.{network.kind}", __package__)
-        model = module.build(len(bundle.manifest.labels), **network.options).folded()
+        registry = importlib.import_module(".networks.registry", __package__)
+        if network is None or network.kind not in registry.NETWORKS or WEIGHTS not in bundle.contents:
+            raise EarwitnessError(f"bundle {bundle.path}: it names no network that torch could build here")
+        shape, classes = bundle.manifest.input.shape[1:], len(bundle.manifest.labels)
+        model = registry.for_use(registry.build_network(network.kind, shape, classes, network.options))
         weights = {name: torch.from_numpy(array) for name, array in read_safetensors(bundle.contents[WEIGHTS]).items()}
         try:
             model.load_state_dict(weights)

@@ -8,15 +8,30 @@ faint hiss and a loud one are not the same thing.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .registry import NetworkOptions, for_use
 
 SCALE_DB = 20.0
 RANGE_DB = 80.0  # what lies deeper below the window's loudest cell is cut off: silence in a file is no mark of a class
+RETIRED = ("mels",)
+
+
+class Options(NetworkOptions, frozen=True, kw_only=True):
+    """See `Cnn`."""
+
+    channels: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=2, description="of the stem and of each stage after it")
+    ] = (32, 64, 128, 256)
+    depth: Annotated[
+        tuple[Annotated[int, Meta(ge=0)], ...], Meta(description="blocks behind the halving one in each stage")
+    ] = (1, 2, 2)
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="share of values left out before the last layer")] = 0.2
 
 
 class SeparableBlock(nn.Module):
@@ -34,12 +49,6 @@ class SeparableBlock(nn.Module):
         y = torch.relu(self.depthwise_norm(self.depthwise(x)))
         y = self.pointwise_norm(self.pointwise(y))
         return torch.relu(x + y if self.residual else y)
-
-    def fold(self) -> None:
-        """Put the norms into the convolutions before them; see `Cnn.folded`."""
-        self.depthwise = _fused(self.depthwise, self.depthwise_norm)
-        self.pointwise = _fused(self.pointwise, self.pointwise_norm)
-        self.depthwise_norm = self.pointwise_norm = nn.Identity()
 
 
 class Cnn(nn.Module):
@@ -86,22 +95,12 @@ class Cnn(nn.Module):
         return logits
 
     def folded(self) -> Cnn:
-        """A copy for use, not for training: the norms are part of the convolutions, and it computes the same."""
-        network = copy.deepcopy(self).eval()
-        network.stem = _fused(network.stem, network.stem_norm)
-        network.stem_norm = nn.Identity()
-        for layer in network.body:
-            if isinstance(layer, SeparableBlock):
-                layer.fold()
+        """See `registry.for_use`."""
+        network = for_use(self)
+        assert isinstance(network, Cnn)
         return network
 
 
-def build(classes: int, **options: object) -> Cnn:
-    """The network with the options of a manifest: `mels`, `channels`, `depth`, `dropout`."""
-    return Cnn(classes, **options)  # type: ignore[arg-type]
-
-
-def _fused(convolution: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    assert isinstance(convolution, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(convolution, norm)
+def build(shape: tuple[int, int], classes: int, options: Options) -> Cnn:
+    """See `registry.build_network`."""
+    return Cnn(classes, shape[1], options.channels, options.depth, options.dropout)

@@ -4,7 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="networks are built with torch (extra train)")
 
-from earwitness.models.networks.cnn import Cnn, build  # noqa: E402
+from earwitness.models.networks.cnn import Cnn  # noqa: E402
+from earwitness.models.networks.registry import build_network  # noqa: E402
 
 
 def test_folded_it_computes_the_same() -> None:
@@ -18,7 +19,7 @@ def test_folded_it_computes_the_same() -> None:
 
 
 def test_any_window_of_16_frames_or_more_will_do() -> None:
-    network = build(5, channels=[4, 8], depth=[0], dropout=0.1).eval()
+    network = build_network("cnn", (16, 64), 5, {"channels": [4, 8], "depth": [0], "dropout": 0.1}).eval()
     for frames in (16, 33, 100):
         assert network(torch.randn(2, frames, 64)).shape == (2, 5)
 
