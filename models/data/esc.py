@@ -6,102 +6,50 @@ a fold in the original; four recordings of ESC-50 stand in two folds, so splits 
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import numpy as np
-
 from ...stream.errors import EarwitnessError
+from .audio import read_audio
+from .clip import FREE_LICENCES, Clip, Dataset
+from .splits import split_by_recording
+from .table import checked, present, read_table
 
-FREE_LICENCES = ("CC0", "CC-BY")
+__all__ = ["FREE_LICENCES", "Clip", "credits_of", "open_esc", "read_audio", "read_clips", "split_by_recording"]
 
-
-@dataclass(frozen=True)
-class Clip:
-    """One labelled file of a data set."""
-
-    path: Path
-    label: str
-    fold: int
-    recording: str  # clips with the same one were cut from the same recording
-    licence: str  # "" where the data set does not say it clip by clip
+TABLE = Path("meta") / "esc50.csv"
 
 
-def read_clips(
-    folder: Path, folds: Collection[int] | None = None, licences: Collection[str] | None = None
-) -> list[Clip]:
-    """The clips of the named folds and licences (all when None), in the order of the table.
+def open_esc(name: str, folder: Path, only_esc10: bool = False) -> Dataset:
+    """The data set in a folder, or of ESC-50 the clips that are ESC-10's.
 
     Raises:
-        EarwitnessError: the table is missing or is none, or nothing is left.
+        EarwitnessError: the table is missing or is none, or none of its clips is there.
     """
-    table = folder / "meta" / "esc50.csv"
+    rows = read_table(folder / TABLE, ("filename", "fold", "category", "src_file"), "ESC-50")
+    if only_esc10:
+        rows = [row for row in rows if row.get("esc10", "").casefold() == "true"]
     try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        clips = [
+        listed = [
             Clip(
                 folder / "audio" / row["filename"], row["category"], int(row["fold"]), row["src_file"],
                 row.get("licence") or "",
             )
             for row in rows
         ]  # fmt: skip
-    except OSError as error:
-        raise EarwitnessError(f"cannot read {table}: {error.strerror}") from error
-    except (KeyError, ValueError) as error:
-        raise EarwitnessError(f"{table} is not the table of ESC-50: {error!r}") from error
-    chosen = [
-        clip
-        for clip in clips
-        if (folds is None or clip.fold in folds) and (licences is None or clip.licence in licences)
-    ]
-    if not chosen:
-        raise EarwitnessError(f"{table} has no clip of folds {folds} under the licences {licences}")
-    return chosen
+    except ValueError as error:
+        raise EarwitnessError(f"{folder / TABLE} is not the table of ESC-50: {error}") from error
+    clips, problems = present(listed)
+    checked(name, folder, clips, problems)
+    return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
 
 
-def split_by_recording(clips: Sequence[Clip], fold: int, part: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """Training and validation clips: of every class, about `part` of the recordings of `fold`, and one
-    at least, go to validation.
-
-    A recording never stands on both sides, whatever folds and classes its clips are in.
-    """
-    rng = np.random.default_rng(seed)
-    held: set[str] = set()
-    for label in sorted({clip.label for clip in clips}):
-        count = sum(clip.label == label and clip.fold == fold for clip in clips)
-        recordings = sorted({clip.recording for clip in clips if clip.label == label and clip.fold == fold})
-        taken = sum(clip.recording in held and clip.label == label and clip.fold == fold for clip in clips)
-        for index in rng.permutation(len(recordings)):
-            if taken >= max(1, round(part * count)):
-                break
-            held.add(recordings[index])
-            taken += sum(
-                clip.recording == recordings[index] and clip.label == label and clip.fold == fold for clip in clips
-            )
-    training = [clip for clip in clips if clip.recording not in held]
-    return training, [clip for clip in clips if clip.recording in held]
-
-
-def read_audio(path: Path, sr: int) -> np.ndarray:
-    """A file's sound as mono float32 in [-1, 1) at `sr` Hz, shape [samples].
-
-    Raises:
-        EarwitnessError: the file cannot be read.
-    """
-    import soundfile  # here, so that reading the table needs no audio library
-
-    from ...stream.resample import resample
-
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise EarwitnessError(f"cannot read {path}: {error}") from error
-    mono = samples.mean(axis=1)
-    return resample(np.asarray(mono, np.float32), rate, sr)
+def read_clips(
+    folder: Path, folds: Collection[int] | None = None, licences: Collection[str] | None = None
+) -> list[Clip]:
+    """The clips of the named folds and licences; `open_esc(...).choose(...)` under its old name."""
+    return open_esc(folder.name, folder).choose(folds, licences)
 
 
 def credits_of(folder: Path, clips: Iterable[Clip]) -> list[str]:

@@ -38,6 +38,7 @@ class Recording:
         target: a path, or `demo`.
         rate: Hz; None keeps the file's own.
         channel: only this one, from 1; None and 0 mix all.
+        start_s: how much of its beginning is left out, seconds.
 
     Raises:
         EarwitnessError: where there is no such file, none that can be read, or no such rate or channel.
@@ -47,7 +48,7 @@ class Recording:
     (8000, True)
     """
 
-    def __init__(self, target: str, rate: int | None = None, channel: int | None = None) -> None:
+    def __init__(self, target: str, rate: int | None = None, channel: int | None = None, start_s: float = 0.0) -> None:
         if rate is not None and not 1 <= rate <= _HIGHEST_RATE:
             raise EarwitnessError(f"a sample rate is 1 to {_HIGHEST_RATE} Hz, not {rate}")
         if channel is not None and channel < 0:
@@ -59,10 +60,13 @@ class Recording:
             SourceSpec(name="recording", kind=kind, target="" if demo else target, channel=channel or None)
         )
         opened = self._source.open()
+        first = round(start_s * opened.rate)
+        if first:
+            opened = self._source.open(first)
         self._scale = FULL_SCALE[opened.dtype]
         self.warning = self._source.warning()
         self.rate = opened.rate if rate is None else rate
-        self.samples = output_length(opened.samples or 0, opened.rate, self.rate)
+        self.samples = output_length(max(0, (opened.samples or 0) - first), opened.rate, self.rate)
         self.replaced = 0
         self._resampler = Resampler(opened.rate, self.rate)
 

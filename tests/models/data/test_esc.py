@@ -31,7 +31,7 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_folds_that_are_not_there_are_refused(tones: Path) -> None:
-    with pytest.raises(EarwitnessError, match=r"has no clip of folds \(9,\)"):
+    with pytest.raises(EarwitnessError, match="tones has no fold '9'; valid: '1', '2'"):
         read_clips(tones / "tones", folds=(9,))
 
 
@@ -64,7 +64,7 @@ def test_sound_is_mixed_to_mono_and_resampled(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.ogg").write_bytes(b"OggS but not really")
-    with pytest.raises(EarwitnessError, match=r"cannot read .*a\.ogg") as caught:
+    with pytest.raises(EarwitnessError, match=r"a\.ogg is no sound file that can be read") as caught:
         read_audio(tmp_path / "a.ogg", 16000)
     assert "\n" not in str(caught.value)
 
