@@ -1,0 +1,1 @@
+"""Label maps in the box, MODEL-DATA.toml each; see `models.label_map`."""
