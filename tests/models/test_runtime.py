@@ -10,7 +10,6 @@ import pytest
 
 from earwitness.models.bundle import Bundle, Input, Network, Output, write_bundle
 from earwitness.models.runtime import (
-    LARGEST_BATCH,
     OnnxRuntime,
     TorchRuntime,
     activate,
@@ -18,6 +17,7 @@ from earwitness.models.runtime import (
     read_safetensors,
     why_no_cuda,
 )
+from earwitness.models.runtime_graph import LARGEST_BATCH
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import silence
 
@@ -99,13 +99,13 @@ def test_a_model_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     [
         (
             {"window_frames": 40, "input": Input(name="windows", shape=[0, 40, 64])},
-            r"takes windows .*32, 64\], the manifest says windows \[0, 40, 64\]",
+            r"takes windows float32 \[any, 32, 64\], the manifest says windows float32 \[any, 40, 64\]",
         ),
-        ({"input": Input(name="samples", shape=[0, 32, 64])}, "the manifest says samples"),
-        ({"output": Output(name="scores")}, "the manifest says scores"),
+        ({"input": Input(name="samples", shape=[0, 32, 64])}, "takes no 'samples', which the manifest names"),
+        ({"output": Output(name="scores")}, "gives no 'scores', which the manifest names"),
         (
             {"labels": ["high", "low", "loud", "background"], "thresholds": {"high": 0.5, "low": 0.5, "loud": 0.5}},
-            r"the manifest says logits \[0, 4\]",
+            r"gives logits float32 \[any, 3\], the manifest says \['batch', 'labels'\] with 4 labels",
         ),
     ],
 )
