@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...stream.errors import EarwitnessError
 from .clip import Clip, Dataset
-from .table import checked, counted
+from .table import check_some, counted
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TRAINING, TEST = 1, 2  # folds of the official split
@@ -48,7 +48,7 @@ def open_fsdd(name: str, folder: Path, by_speaker: bool = False) -> Dataset:
         )
         for path, found in named
     )
-    checked(name, folder, clips, problems)
+    check_some(name, folder, clips, problems)
     if by_speaker:
         names = {1 + number: speaker for number, speaker in enumerate(speakers)}
         protocol = "each speaker is judged after training on the others"

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .clip import Clip
+from ...stream.errors import EarwitnessError
+from .clip import BACKGROUND, Clip
 
 
 def split_by_recording(clips: Sequence[Clip], fold: int, part: float, seed: int) -> tuple[list[Clip], list[Clip]]:
@@ -41,3 +42,19 @@ def without_shared_recordings(training: Iterable[Clip], judged: Iterable[Clip]) 
     heard = {clip.recording for clip in judged}
     clips = list(training)
     return [clip for clip in clips if clip.recording not in heard], [clip for clip in clips if clip.recording in heard]
+
+
+def class_problems(training: Sequence[Clip], judged: Sequence[Clip]) -> list[str]:
+    """What a person should know of the classes before training, a line each.
+
+    Raises:
+        EarwitnessError: there is nothing to tell apart: one class, and no background.
+    """
+    known, asked = ({label for clip in clips for label in clip.labels} for clips in (training, judged))
+    if len(known) < 2:
+        only = f"one class only, {min(known)!r}" if known else "no clip"
+        raise EarwitnessError(f"{only} to train on: add a second class, or a folder {BACKGROUND!r} of what it is not")
+    never = sorted(asked - known - {BACKGROUND})
+    unasked = sorted(known - asked - {BACKGROUND}) if judged else []
+    lines = [f"label {label!r} is judged and never trained on: it counts as wrong" for label in never]
+    return lines + [f"label {label!r} is trained on and never judged" for label in unasked]
