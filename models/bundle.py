@@ -39,13 +39,15 @@ from .manifest import (
 
 __all__ = [
     "FORMAT_VERSION", "MANIFEST", "MODEL_FILES", "PRETRAINED", "Bundle", "Constant", "FileEntry", "Input", "Manifest",
-    "Network", "Option", "Output", "State", "Training", "bundle_names", "find_bundle", "to_toml", "write_bundle",
+    "Network", "Option", "Output", "State", "Training", "bundle_names", "find_bundle", "to_toml", "user_folder",
+    "write_bundle",
 ]  # fmt: skip
 
 MANIFEST = "manifest.toml"
 MODEL_FILES = ("model.onnx", "model.tflite")
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 LARGEST_MANIFEST = 1 << 20  # bytes
+LARGEST_FILE = 1 << 31  # bytes: what ONNX's own format ends at
 
 
 @dataclass(frozen=True)
@@ -89,23 +91,40 @@ class Bundle:
         return f"{self.manifest.name}@{self.sha256[:6]}"
 
 
-def find_bundle(name: str | Path, folder: Path = PRETRAINED) -> Bundle:
-    """The bundle in the box of that name, or the one in the folder that `name` is a path of.
+def user_folder() -> Path:
+    """Where `models add` puts bundles: `earwitness/models` in $XDG_DATA_HOME, else in ~/.local/share."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    # The XDG base directory specification: a path that is not absolute counts for nothing.
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share") / "earwitness" / "models"
+
+
+def find_bundle(name: str | Path, folder: Path | None = None) -> Bundle:
+    """The bundle of that name in a folder of bundles, or the one in the folder that `name` is a path of.
+
+    Args:
+        folder: None: the box, then the user's own (`user_folder`).
 
     Raises:
         EarwitnessError: there is none, with the nearest name; or it is not in order, see `Bundle.load`.
     """
     path = Path(name)
-    if len(path.parts) == 1 and (folder / path / MANIFEST).is_file():
-        return Bundle.load(folder / path)
+    if len(path.parts) == 1:
+        for shelf in _shelves(folder):
+            if (shelf / path / MANIFEST).is_file():
+                return Bundle.load(shelf / path)
     if path.is_dir():
         return Bundle.load(path)
     raise EarwitnessError(f"no model {str(name)!r}: {nearest(str(name), bundle_names(folder))}")
 
 
-def bundle_names(folder: Path = PRETRAINED) -> list[str]:
-    """The names of the bundles in the box, sorted; they are not verified by this."""
-    return sorted(entry.parent.name for entry in folder.glob(f"*/{MANIFEST}"))
+def bundle_names(folder: Path | None = None) -> list[str]:
+    """The names of the bundles there are, sorted; they are not verified by this. `folder` as in `find_bundle`."""
+    found = {entry.parent.name for shelf in _shelves(folder) for entry in shelf.glob(f"*/{MANIFEST}")}
+    return sorted(name for name in found if not name.startswith("."))
+
+
+def _shelves(folder: Path | None) -> tuple[Path, ...]:
+    return (PRETRAINED, user_folder()) if folder is None else (folder,)
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
@@ -160,6 +179,8 @@ def _verified_files(folder: Path, entries: Mapping[str, FileEntry]) -> dict[str,
         if path.stat().st_size != entry.bytes:
             size = path.stat().st_size
             raise EarwitnessError(f"bundle {folder}: {name} was changed: {size} bytes instead of {entry.bytes}")
+        if entry.bytes > LARGEST_FILE:
+            raise EarwitnessError(f"bundle {folder}: {name} is larger than {LARGEST_FILE} bytes")
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise EarwitnessError(f"bundle {folder}: {name} was changed: its SHA-256 is not the manifest's")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from .bundle import PRETRAINED, Bundle, bundle_names, find_bundle
+from .bundle import Bundle, bundle_names, find_bundle
 
 
-def list_lines(folder: Path = PRETRAINED) -> list[str]:
-    """Two lines for each bundle in the box: what it is, and under which licence.
+def list_lines(folder: Path | None = None) -> list[str]:
+    """Two lines for each bundle in the box and in the user's folder: what it is, and under which licence.
 
     Raises EarwitnessError when one of them is not in order.
     """

@@ -52,7 +52,7 @@ def to_scores(tensor: Tensor, output: Output, windows: int, labels: int) -> Arra
         raise EarwitnessError(
             f"output {output.name!r} is {list(values.shape)}, but output.axes are {list(output.axes)}"
         )
-    axes = list(output.axes)
+    axes: list[str] = list(output.axes)
     for at in reversed([at for at, axis in enumerate(axes) if axis == "one"]):
         if values.shape[at] != 1:
             raise EarwitnessError(f"output {output.name!r} is {list(values.shape)}: axis {at} is not of length 1")

@@ -11,6 +11,7 @@ import numpy as np
 from ..stream.errors import EarwitnessError
 from .bundle import Bundle
 from .layout import Array, Tensor
+from .litert_file import check_litert
 from .runtime_graph import GraphRuntime, Port
 
 MODEL = "model.tflite"
@@ -34,6 +35,10 @@ class LiteRtRuntime(GraphRuntime):
                 f"bundle {bundle.path}: {MODEL} needs LiteRT: pip install 'earwitness[litert]'"
             ) from None
 
+        try:
+            check_litert(bundle.contents[MODEL])
+        except EarwitnessError as error:
+            raise EarwitnessError(f"bundle {bundle.path}: {MODEL} {error}") from None
         try:
             self._net = Interpreter(model_content=bundle.contents[MODEL], num_threads=threads)
             inputs, outputs = self._net.get_input_details(), self._net.get_output_details()

@@ -8,6 +8,7 @@ from typing import Any
 from ..stream.errors import EarwitnessError
 from .bundle import Bundle
 from .layout import Tensor
+from .onnx_file import check_onnx
 from .runtime_graph import GraphRuntime, Port
 
 MODEL = "model.onnx"
@@ -25,6 +26,10 @@ class OnnxRuntime(GraphRuntime):
         super().__init__(bundle)
         if MODEL not in bundle.contents:
             raise EarwitnessError(f"bundle {bundle.path}: it has no {MODEL}, which the CPU needs")
+        try:
+            check_onnx(bundle.contents[MODEL], {name: len(data) for name, data in bundle.contents.items()})
+        except EarwitnessError as error:
+            raise EarwitnessError(f"bundle {bundle.path}: {MODEL} {error}") from None
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
