@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -295,6 +296,11 @@ def to_toml(manifest: Manifest) -> str:
     for name in ("constants", "states"):
         if not values[name]:
             del values[name]
+    return values_to_toml(values)
+
+
+def values_to_toml(values: Mapping[str, Any]) -> str:
+    """Plain values as TOML: single ones first, then one table after the other; None is left out."""
     lines = [f"{key} = {_value(value)}" for key, value in values.items() if _is_single(value)]
     for key, value in values.items():
         if isinstance(value, dict):
