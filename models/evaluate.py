@@ -1,14 +1,14 @@
 """Judge a bundle on clips and backgrounds, through the front end, window rule, runtime and detector that run live.
 
-    earwitness evaluate --model esc50-cnn --data esc50 --folds 4 --json
+earwitness evaluate --model esc50-cnn --data esc50 --folds 4 --json
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,96 +20,102 @@ from ..stream.errors import EarwitnessError, nearest
 from ..stream.features.frontend import clean, compute, silence
 from ..stream.windowing import windows_of
 from .bundle import Bundle
+from .cost import TIMED, cost_of
 from .data.background import Background, real, synthesised
-from .data.esc import Clip, read_audio, read_clips
-from .data.root import data_folder, data_root
+from .data.clip import Clip, Dataset
+from .data.datasets import open_dataset, read_clip
+from .data.root import data_root
+from .judgement import FalseAlarms, Heard, Hearing, Judgement, Unit, judge
+from .judgement_text import report
+from .label_map import LabelMap, find_label_map, label_map_names
+from .metrics import is_exclusive
 from .runtime import Runtime, open_runtime
+from .unheard import folds_to_judge, heard_in_training
+
+__all__ = [
+    "FalseAlarms", "Judgement", "evaluate_bundle", "false_alarms", "hear", "held_out_backgrounds", "listen", "report",
+]  # fmt: skip
 
 Array = NDArray[np.float32]
 
-
-class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How the clips of one class fared."""
-
-    clips: int
-    correct: int
-    heard: int  # in how many an event of the class began
-    taken_for: dict[str, int]  # what the others were named
-
-
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """How well a bundle names the clips of a data set.
-
-    A clip is named by the mean of its windows' scores, the background's left out. `heard` is the share of clips in
-    which an event of the right label began by the bundle's thresholds, `misheard` of those in which a wrong one did.
-    """
-
-    model: str
-    data: str
-    folds: list[int]
-    clips: int
-    skipped: int  # clips of classes that the model does not know
-    unreadable: list[str]
-    accuracy: float
-    window_accuracy: float
-    heard: float
-    misheard: float
-    classes: dict[str, ClassResult]
-
-
-class FalseAlarms(msgspec.Struct, frozen=True, kw_only=True):
-    """The events that were heard where nothing happened."""
-
-    seconds: float
-    events: int
-    labels: dict[str, int]
-
-    @property
-    def per_hour(self) -> float:
-        """Events in an hour of such sound."""
-        return self.events * 3600 / self.seconds
+BATCH_VALUES = 1 << 22  # of the windows of several clips that are scored together, 16 MiB
 
 
 def evaluate_bundle(
     bundle: Bundle,
     data: str = "esc50",
     root: Path | None = None,
-    folds: Collection[int] = (4,),
+    folds: Collection[int] | None = None,
     licences: Collection[str] | None = None,
     device: str = "cpu",
+    label_map: str | None = None,
+    unit: Unit = "clip",
+    backgrounds: bool = False,
 ) -> Judgement:
-    """Name every clip of the chosen folds and licences.
+    """Name every clip of the chosen folds and licences, and say how well.
 
     Args:
-        data: folder of a data set laid out as ESC-50, under `root` (see `data_root`).
+        data, root: see `open_dataset`.
+        folds: None is those that the bundle was not trained on.
+        label_map: see `find_label_map`; None takes the one in the box for this model and data, where there is one.
+        unit: judged by clips, or by single windows.
+        backgrounds: whether false alarms are counted too, on backgrounds that no training of ours has heard.
 
     Raises:
-        EarwitnessError: no such data, or the model knows none of its classes.
+        EarwitnessError: no such data, fold or licence, or the model knows none of its classes.
     """
-    clips = read_clips(data_folder(data_root(root), data), folds, licences)
-    labels = bundle.manifest.labels
-    known = [clip for clip in clips if clip.label in labels]
+    runtime = open_runtime(bundle, device)
+    hearing = hear(bundle, open_dataset(data, root), root, folds, licences, runtime, label_map)
+    judgement = judge(hearing, unit, cost_of(bundle, runtime, _some_windows(bundle, hearing.clips)))
+    if backgrounds:
+        held_out = held_out_backgrounds(data_root(root), bundle.manifest.front_end.sr)
+        judgement = msgspec.structs.replace(judgement, false_alarms=false_alarms(bundle, runtime, held_out))
+    return judgement
+
+
+def hear(
+    bundle: Bundle,
+    dataset: Dataset,
+    root: Path | None = None,
+    folds: Collection[int] | None = None,
+    licences: Collection[str] | None = None,
+    runtime: Runtime | None = None,
+    label_map: str | None = None,
+) -> Hearing:
+    """What the bundle makes of the clips; see `evaluate_bundle`. Files that cannot be read are told, not fatal."""
+    chosen, notes = folds_to_judge(bundle, dataset, folds)
+    clips = dataset.choose(chosen, licences)
+    columns = _Columns(bundle, dataset, clips, label_map)
+    known = [clip for clip in clips if any(label in columns.labels for label in clip.labels)]
+    unknown = sorted({label for clip in clips for label in clip.labels} - set(columns.labels))
     if not known:
         raise EarwitnessError(
-            f"{bundle.manifest.name} knows none of the classes of {data}: {nearest(clips[0].label, labels)}"
+            f"{bundle.manifest.name} knows none of the classes of {dataset.name}: {unknown[0]!r}: "
+            f"{nearest(unknown[0], columns.labels)} A --label-map tells which of its labels mean them"
         )
-    runtime = open_runtime(bundle, device)
-    tally = _Tally(bundle)
-    unreadable = []
-    for clip in known:
-        try:
-            samples = read_audio(clip.path, bundle.manifest.front_end.sr)
-        except EarwitnessError as error:
-            unreadable.append(str(error))
-            continue
-        tally.add(clip, *listen(bundle, runtime, samples))
-    return Judgement(
+    notes += heard_in_training(bundle, dataset, known, root)
+    unreadable: list[str] = []
+    heard, exclusive = [], True
+    for clip, scores, events in _heard(bundle, runtime or open_runtime(bundle, "cpu"), known, unreadable, notes):
+        exclusive = exclusive and (not len(scores) or is_exclusive(scores))
+        heard.append(Heard(clip, columns.of_scores(scores), columns.of_events(events)))
+    if not heard:
+        raise EarwitnessError(f"none of the {len(known)} clips of {dataset.name} can be read: {unreadable[0]}")
+    return Hearing(
         model=bundle.tag,
-        data=data,
-        folds=sorted(folds),
+        data=dataset.name,
+        protocol=dataset.protocol,
+        folds=tuple(sorted({clip.fold for clip in known})),
+        label_map=columns.map.name if columns.map else "",
+        labels=columns.labels,
+        thresholds=columns.thresholds,
+        exclusive=exclusive and not bundle.manifest.multi_label,
+        multi_label=any(clip.further_labels for clip in known),
+        clips=heard,
         skipped=len(clips) - len(known),
+        unknown={label: nearest(label, columns.labels) for label in unknown},
         unreadable=unreadable,
-        **tally.figures(),
+        notes=[*dataset.problems, *notes],
     )
 
 
@@ -119,16 +125,9 @@ def listen(bundle: Bundle, runtime: Runtime, samples: Array) -> tuple[Array, lis
     Args:
         samples: float32 [samples], mono at the front end's rate.
     """
-    manifest, spec = bundle.manifest, bundle.manifest.front_end
-    frames = compute(spec, clean(samples)[0])
-    scores = runtime.scores(windows_of(frames, manifest.window_frames, manifest.hop_frames, silence(spec)))
-    detector = Detector(
-        manifest.labels, manifest.background, manifest.thresholds, detect_settings(manifest.detection), spec,
-        window_frames=manifest.window_frames, hop_frames=manifest.hop_frames, rate=spec.sr,
-    )  # fmt: skip
-    detector.hear(0, frames)
-    decisions = [*detector.push(0, scores), *detector.flush()]
-    return scores, [decision.label for decision in decisions if isinstance(decision, Start)]
+    frames = compute(bundle.manifest.front_end, clean(samples)[0])
+    (scores,) = _scores(bundle, runtime, [frames])
+    return scores, _events(bundle, frames, scores)
 
 
 def false_alarms(bundle: Bundle, runtime: Runtime, backgrounds: Iterable[Background]) -> dict[str, FalseAlarms]:
@@ -152,57 +151,115 @@ def held_out_backgrounds(root: Path, sr: int, seed: int = 1000) -> list[Backgrou
     return [*real(root, sr, "test"), *synthesised(seed, sr, count=40)]
 
 
-class _Tally:
-    """Counts clip by clip."""
+def _scores(bundle: Bundle, runtime: Runtime, sounds: Sequence[Array]) -> list[Array]:
+    """Scores [windows, labels] of each sound's frames [frames, dims], as if it were alone: a batch changes no bit.
 
-    def __init__(self, bundle: Bundle) -> None:
-        manifest = bundle.manifest
-        self._labels, self._events = manifest.labels, np.array([x != manifest.background for x in manifest.labels])
-        self._named: dict[str, Counter[str]] = {}
-        self._heard: Counter[str] = Counter()
-        self._misheard = self._windows = self._windows_right = 0
-
-    def add(self, clip: Clip, scores: Array, heard: list[str]) -> None:
-        right = self._labels.index(clip.label)
-        events: Array = np.where(self._events, scores, np.float32(-1))
-        named = self._labels[int(events.mean(axis=0).argmax())] if len(scores) else "nothing: too short"
-        self._named.setdefault(clip.label, Counter())[named] += 1
-        self._heard[clip.label] += clip.label in heard
-        self._misheard += any(label != clip.label for label in heard)
-        self._windows += len(scores)
-        self._windows_right += int((events.argmax(axis=1) == right).sum()) if len(scores) else 0
-
-    def figures(self) -> dict[str, Any]:
-        classes = {
-            label: ClassResult(
-                clips=named.total(),
-                correct=named[label],
-                heard=self._heard[label],
-                taken_for={other: count for other, count in named.most_common() if other != label},
-            )
-            for label, named in sorted(self._named.items())
-        }
-        clips = sum(result.clips for result in classes.values())
-        return {
-            "clips": clips,
-            "accuracy": sum(result.correct for result in classes.values()) / max(clips, 1),
-            "window_accuracy": self._windows_right / max(self._windows, 1),
-            "heard": sum(result.heard for result in classes.values()) / max(clips, 1),
-            "misheard": self._misheard / max(clips, 1),
-            "classes": classes,
-        }
-
-
-def report(judgement: Judgement) -> str:
-    """The judgement for a person: the figures, then the classes, worst first."""
-    lines = [
-        f"{judgement.model} on {judgement.data}, folds {', '.join(map(str, judgement.folds))}: "
-        f"{judgement.accuracy:.3f} of {judgement.clips} clips named right by the mean of their windows",
-        f"single windows {judgement.window_accuracy:.3f}; event heard in {judgement.heard:.3f}, "
-        f"event of another label in {judgement.misheard:.3f} of the clips",
+    Windows of several sounds are scored together where the runtime gives the same bits then as by themselves.
+    """
+    manifest = bundle.manifest
+    cut = [
+        windows_of(frames, manifest.window_frames, manifest.hop_frames, silence(manifest.front_end))
+        for frames in sounds
     ]
-    lines += [f"not readable: {line}" for line in judgement.unreadable]
-    for label, result in sorted(judgement.classes.items(), key=lambda item: item[1].correct / item[1].clips):
-        others = ", ".join(f"{other} {count}" for other, count in result.taken_for.items())
-        lines.append(f"  {label:18} {result.correct:3}/{result.clips:<3} heard {result.heard:3}   {others}")
-    return "\n".join(lines)
+    if len(cut) > 1:
+        together = np.split(runtime.scores(np.concatenate(cut)), np.cumsum([len(windows) for windows in cut])[:-1])
+        if all(np.array_equal(together[at], runtime.scores(cut[at])) for at in (0, len(cut) // 2, -1)):
+            return together
+    return [runtime.scores(windows) for windows in cut]
+
+
+def _events(bundle: Bundle, frames: Array, scores: Array) -> list[str]:
+    """The label of each event that begins in one sound."""
+    manifest, spec = bundle.manifest, bundle.manifest.front_end
+    detector = Detector(
+        manifest.labels, manifest.background, manifest.thresholds, detect_settings(manifest.detection), spec,
+        window_frames=manifest.window_frames, hop_frames=manifest.hop_frames, rate=spec.sr,
+    )  # fmt: skip
+    detector.hear(0, frames)
+    decisions = [*detector.push(0, scores), *detector.flush()]
+    return [decision.label for decision in decisions if isinstance(decision, Start)]
+
+
+def _heard(
+    bundle: Bundle, runtime: Runtime, clips: Sequence[Clip], unreadable: list[str], notes: list[str]
+) -> Iterator[tuple[Clip, Array, list[str]]]:
+    """Each clip that can be read with its scores and events, in order."""
+    manifest = bundle.manifest
+    together = max(1, BATCH_VALUES // (manifest.window_frames * manifest.front_end.dims))  # windows
+    waiting: list[tuple[Clip, Array]] = []
+
+    def answers() -> Iterator[tuple[Clip, Array, list[str]]]:
+        for (clip, frames), scores in zip(
+            waiting, _scores(bundle, runtime, [frames for _, frames in waiting]), strict=True
+        ):
+            yield clip, scores, _events(bundle, frames, scores)
+        waiting.clear()
+
+    def read(clip: Clip) -> Array | EarwitnessError:
+        try:
+            return read_clip(clip, manifest.front_end.sr, notes.append)
+        except EarwitnessError as error:
+            return error
+
+    for clip, samples in _ahead(read, clips):
+        if isinstance(samples, EarwitnessError):
+            unreadable.append(str(samples))
+            continue
+        waiting.append((clip, compute(manifest.front_end, clean(samples)[0])))
+        if sum(len(each) // manifest.hop_frames for _, each in waiting) >= together:
+            yield from answers()
+    yield from answers()
+
+
+def _ahead(
+    read: Callable[[Clip], Array | EarwitnessError], clips: Iterable[Clip]
+) -> Iterator[tuple[Clip, Array | EarwitnessError]]:
+    """Each clip with what `read` makes of it, while the next ones are being read."""
+    with ThreadPoolExecutor(1) as reader:
+        pending: deque[tuple[Clip, Future[Array | EarwitnessError]]] = deque()
+        for clip in clips:
+            pending.append((clip, reader.submit(read, clip)))
+            if len(pending) > 2:
+                first, future = pending.popleft()
+                yield first, future.result()
+        for first, future in pending:
+            yield first, future.result()
+
+
+class _Columns:
+    """The labels that are judged: the model's events, or those of a label map; and the background where data has it."""
+
+    def __init__(self, bundle: Bundle, dataset: Dataset, clips: Sequence[Clip], label_map: str | None) -> None:
+        manifest = bundle.manifest
+        self._all = manifest.labels
+        boxed = f"{manifest.name}-{dataset.name}"
+        name = label_map or (boxed if boxed in label_map_names() else None)
+        self.map: LabelMap | None = find_label_map(name) if name else None
+        if self.map:
+            self.map.check(self._all)
+            self.labels = list(self.map.labels)
+        else:
+            with_background = any(clip.label == manifest.background for clip in clips)
+            self.labels = list(manifest.labels) if with_background else manifest.events
+        self.thresholds = {label: manifest.thresholds.get(label, 0.5) for label in self.labels}
+
+    def of_scores(self, scores: Array) -> Array:
+        if self.map:
+            return self.map.apply(scores, self._all)
+        return scores[:, [self._all.index(label) for label in self.labels]]
+
+    def of_events(self, events: Iterable[str]) -> tuple[str, ...]:
+        if self.map:
+            return tuple(target for label in events for target in self.map.targets_of(label))
+        return tuple(events)
+
+
+def _some_windows(bundle: Bundle, heard: Sequence[Heard]) -> Array:
+    """As many windows as are timed, of the first clips."""
+    manifest, windows = bundle.manifest, list[Array]()
+    for each in heard:
+        frames = compute(manifest.front_end, clean(read_clip(each.clip, manifest.front_end.sr))[0])
+        windows.append(windows_of(frames, manifest.window_frames, manifest.hop_frames, silence(manifest.front_end)))
+        if sum(map(len, windows)) >= TIMED:
+            break
+    return np.concatenate(windows)[:TIMED]
