@@ -137,7 +137,7 @@ def keys(
         print(f"{made}: belongs on the host {name!r} and nowhere else; name it there with --keys")
 
 
-models_app = typer.Typer(name="models", help="The models in the box.", no_args_is_help=True)
+models_app = typer.Typer(name="models", help="The models in the box, and those of others.", no_args_is_help=True)
 app.add_typer(models_app)
 
 
@@ -148,6 +148,45 @@ def models_list() -> None:
 
     for line in list_lines():
         print(line)
+
+
+@models_app.command("add")
+def models_add(
+    model: Annotated[
+        str, typer.Argument(help="A .onnx or .tflite file, or one that is known: yamnet, yamnet-patches.")
+    ],
+    manifest: Annotated[Path | None, typer.Option(help="What the file takes and gives; see docs/how-to.")] = None,
+    name: Annotated[str | None, typer.Option(help="The bundle's name, in place of the manifest's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder that it goes to, instead of the user's own.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Of a known model: the file, where it is here already.")] = None,
+) -> None:
+    """Make a bundle of a model of others. It is checked and tried first; nothing of it is installed if that fails."""
+    from .models.foreign import add_model
+    from .models.known_models import KNOWN, add_known
+    from .stream.errors import EarwitnessError, nearest
+
+    if model in KNOWN:
+        if manifest is not None:
+            raise EarwitnessError(f"{model} is known: it has its manifest already; leave --manifest out")
+        added = add_known(model, file, name, out)
+    elif manifest is None or file is not None:
+        hint = nearest(model, KNOWN) if not Path(model).suffix else "a file needs --manifest M.toml"
+        raise EarwitnessError(f"models add {model}: {hint}")
+    else:
+        added = add_model(Path(model), manifest, name, out)
+    for remark in added.remarks:
+        _log(remark)
+    bundle = added.bundle
+    print(f"{bundle.tag}  {bundle.path}")
+    _log(f"now: earwitness run --model {bundle.manifest.name if out is None else bundle.path}")
+
+
+@models_app.command("remove")
+def models_remove(name: Annotated[str, typer.Argument(help="Of a model that was added.")]) -> None:
+    """Delete a model that `models add` installed."""
+    from .models.bundle import remove_bundle
+
+    print(f"removed {remove_bundle(name)}")
 
 
 @models_app.command("show")

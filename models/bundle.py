@@ -39,13 +39,14 @@ from .manifest import (
 
 __all__ = [
     "FORMAT_VERSION", "MANIFEST", "MODEL_FILES", "PRETRAINED", "Bundle", "Constant", "FileEntry", "Input", "Manifest",
-    "Network", "Option", "Output", "State", "Training", "bundle_names", "find_bundle", "to_toml", "user_folder",
-    "write_bundle",
+    "Network", "Option", "Output", "State", "Training", "bundle_names", "find_bundle", "remove_bundle", "to_toml",
+    "user_folder", "write_bundle",
 ]  # fmt: skip
 
 MANIFEST = "manifest.toml"
 MODEL_FILES = ("model.onnx", "model.tflite")
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+KNOWN = Path(__file__).resolve().parent / "known"  # manifests of models that `models add` knows by name
 LARGEST_MANIFEST = 1 << 20  # bytes
 LARGEST_FILE = 1 << 31  # bytes: what ONNX's own format ends at
 
@@ -114,13 +115,30 @@ def find_bundle(name: str | Path, folder: Path | None = None) -> Bundle:
                 return Bundle.load(shelf / path)
     if path.is_dir():
         return Bundle.load(path)
-    raise EarwitnessError(f"no model {str(name)!r}: {nearest(str(name), bundle_names(folder))}")
+    hint = nearest(str(name), bundle_names(folder))
+    if folder is None and len(path.parts) == 1 and (KNOWN / f"{name}.toml").is_file():
+        hint = f"earwitness models add {name} brings it here"
+    raise EarwitnessError(f"no model {str(name)!r}: {hint}")
 
 
 def bundle_names(folder: Path | None = None) -> list[str]:
     """The names of the bundles there are, sorted; they are not verified by this. `folder` as in `find_bundle`."""
     found = {entry.parent.name for shelf in _shelves(folder) for entry in shelf.glob(f"*/{MANIFEST}")}
     return sorted(name for name in found if not name.startswith("."))
+
+
+def remove_bundle(name: str) -> Path:
+    """Delete the bundle of that name from the user's folder; its path, which is no more.
+
+    Raises:
+        EarwitnessError: there is none, with the nearest name; those in the box stay.
+    """
+    folder = user_folder()
+    path = folder / name
+    if name not in bundle_names(folder) or path.is_symlink():
+        raise EarwitnessError(f"no model {name!r} was added; {nearest(name, bundle_names(folder))}")
+    shutil.rmtree(path)
+    return path
 
 
 def _shelves(folder: Path | None) -> tuple[Path, ...]:
