@@ -21,7 +21,7 @@ from .shares import MOST_WORKERS
 
 NODES: tuple[str, ...] = ("broker", "capture", "features", "classify", "recorder", "monitor")
 ENVIRONMENT = "EARWITNESS_"
-_NOT_OPTIONS = {"EARWITNESS_DATA"}  # where training looks for data sets
+_NOT_OPTIONS = {"EARWITNESS_DATA", "EARWITNESS_CACHE"}  # where training looks for data sets, and keeps features
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

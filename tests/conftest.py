@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MARK = (
     "PYTEST_OF_EARWITNESS"  # inherited by every process that this session starts, whoever its parent becomes
 )
-FOLDERS = {"t": "TMPDIR", "r": "XDG_RUNTIME_DIR", "c": "XDG_CONFIG_HOME", "s": "XDG_STATE_HOME"}
+FOLDERS = {
+    "t": "TMPDIR", "r": "XDG_RUNTIME_DIR", "c": "XDG_CONFIG_HOME", "s": "XDG_STATE_HOME", "k": "EARWITNESS_CACHE",
+}  # fmt: skip
 GRACE_S = 10.0  # a stopped child may take this long to leave after its test has said so
 
 

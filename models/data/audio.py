@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...stream.errors import EarwitnessError
+from ...stream.features.frontend import FrontEnd, FrontEndSpec
 from .clip import Clip
 
 Samples = NDArray[np.float32]
@@ -32,12 +33,7 @@ def read_audio(
     Raises:
         EarwitnessError: the file cannot be read, or no sound is in it.
     """
-    blocks = list(audio_blocks(path, sr, start_s, end_s, say))
-    samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
-    if not len(samples):
-        end = "its end" if end_s is None else f"{end_s:g} s"
-        raise EarwitnessError(f"{path} holds no sound from {start_s:g} s to {end}")
-    return samples
+    return np.concatenate(list(audio_blocks(path, sr, start_s, end_s, say)))
 
 
 def read_clip(clip: Clip, sr: int, say: Callable[[str], None] | None = None) -> Samples:
@@ -56,6 +52,7 @@ def audio_blocks(
     from ...stream.sources.recording import Recording  # here, so that reading a table needs no audio library
 
     left = None if end_s is None else max(0, round((end_s - start_s) * sr))
+    given = 0
     with Recording(str(path), sr, start_s=start_s) as recording:
         for block in recording:
             if left is not None:
@@ -63,8 +60,24 @@ def audio_blocks(
                 left -= len(block)
             if len(block):
                 yield block
+            given += len(block)
             if left == 0:
                 break
         if say is not None:
             for note in recording.notes():
                 say(note)
+    if not given:
+        end = "its end" if end_s is None else f"{end_s:g} s"
+        raise EarwitnessError(f"{path} holds no sound from {start_s:g} s to {end}")
+
+
+def frame_blocks(clip: Clip, spec: FrontEndSpec, say: Callable[[str], None] | None = None) -> Iterator[Samples]:
+    """All frames of a clip, float32 `[frames, dims]`, some at a time: joined, they are those of `compute`, bit for bit.
+
+    Raises:
+        EarwitnessError: as `read_audio` does.
+    """
+    front_end = FrontEnd(spec)
+    for block in audio_blocks(clip.path, spec.sr, clip.start_s, clip.end_s, say):
+        yield front_end.push({"": block})[""].values
+    yield front_end.flush("").values

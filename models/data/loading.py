@@ -1,0 +1,109 @@
+"""Many clips at once: read, decoded, resampled and turned into frames by threads, in order and ahead of the taker.
+
+All of that work is done in libraries that let other threads run (libsndfile, soxr, the front end's kernel), so threads
+are enough; nothing is pickled. Of 5 s clips in Ogg Vorbis at 16 kHz, a core decodes and computes about 270 a second and
+maps about 1,600 from the cache: all 1,600 clips of ESC-50 are in memory within seconds, and training never waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...stream.errors import EarwitnessError
+from ...stream.features.frontend import FrontEndSpec
+from .audio import frame_blocks, read_clip
+from .cache import FeatureCache
+from .clip import Clip
+
+Array = NDArray[np.float32]
+Say = Callable[[str], None]
+Made = TypeVar("Made")
+
+AHEAD = 4  # clips a thread that may be ready and not taken: what a slow taker costs in memory
+
+
+def load_audio(
+    clips: Iterable[Clip], sr: int, say: Say, workers: int | None = None
+) -> Iterator[tuple[Clip, Array]]:  # fmt: skip
+    """Each clip with its sound, float32 `[samples]` at `sr` Hz, in order.
+
+    What cannot be read is said, counted at the end, and left out.
+
+    Args:
+        say: is told what is wrong with files.
+        workers: threads; the number of CPUs when None.
+    """
+    yield from _readable(clips, lambda clip, note: read_clip(clip, sr, note), say, workers)
+
+
+def load_frames(
+    clips: Iterable[Clip], spec: FrontEndSpec, cache: FeatureCache | None, say: Say, workers: int | None = None
+) -> Iterator[tuple[Clip, Array]]:
+    """Each clip with its frames by the front end, float32 `[frames, dims]`, in order; as `load_audio` otherwise.
+
+    Args:
+        cache: where they are kept; None keeps none.
+    """
+
+    def frames(clip: Clip, note: Say) -> Array:
+        return cache.frames(clip, spec, note) if cache else np.concatenate(list(frame_blocks(clip, spec, note)))
+
+    yield from _readable(clips, frames, say, workers)
+
+
+def in_threads(
+    items: Iterable[Clip], work: Callable[[Clip], Made], workers: int | None = None
+) -> Iterator[tuple[Clip, Made | EarwitnessError]]:
+    """Each item with what `work` makes of it, or with the EarwitnessError that it raised, in order.
+
+    At most `AHEAD` results a thread wait to be taken.
+    """
+    count = max(1, workers or os.cpu_count() or 1)
+    waiting: deque[tuple[Clip, Future[Made]]] = deque()
+    with ThreadPoolExecutor(count, thread_name_prefix="clips") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) >= AHEAD * count:
+                    yield _finished(waiting)
+            while waiting:
+                yield _finished(waiting)
+        finally:  # whoever takes them has enough, or failed
+            for _, future in waiting:
+                future.cancel()
+
+
+def _finished(waiting: deque[tuple[Clip, Future[Made]]]) -> tuple[Clip, Made | EarwitnessError]:
+    item, future = waiting.popleft()
+    try:
+        return item, future.result()
+    except EarwitnessError as error:
+        return item, error
+
+
+def _readable(
+    clips: Iterable[Clip], read: Callable[[Clip, Say], Array], say: Say, workers: int | None
+) -> Iterator[tuple[Clip, Array]]:
+    def noting(clip: Clip) -> tuple[Array, list[str]]:
+        notes: list[str] = []
+        return read(clip, notes.append), notes
+
+    total = out = 0
+    for clip, result in in_threads(clips, noting, workers):
+        total += 1
+        if isinstance(result, EarwitnessError):
+            out += 1
+            say(f"left out: {result}")
+            continue
+        for note in result[1]:
+            say(note)
+        yield clip, result[0]
+    if out:
+        say(f"{out} of {total} clips are left out: they cannot be read")
