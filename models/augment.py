@@ -1,172 +1,160 @@
-"""Random training windows: sounds placed, mixed, filtered and made louder or fainter, as rooms and microphones do.
-
-All of it happens on mel powers. Powers of sounds that know nothing of each other add, a gain is a factor and a filter a
-factor per band, so a mixture of windows is the window of the mixture, at a hundredth of the cost of computing it from
-samples. Every batch is drawn from a seed of its own: the same seed, the same batch, whatever was drawn before.
-
-What is no factor for each band (reverberation, clipping, another speed, a codec) has to be done to samples, before the
-front end: `frontend.TorchFrontEnd` shows how, with the frames computed on the device that trains.
-"""
+"""How training windows are changed: the table `[augmentation]` of a recipe. Loads neither torch nor any sound."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
+from msgspec import Meta
 
-from ..stream.features.frontend import FrontEndSpec
-from .data.recordings import Recording
+from ..stream.errors import EarwitnessError
 
-WEIGHTS = {"room": 3, "speech": 3}  # of a kind of background among the others, which have 1: what is hardest
+Share = Annotated[float, Meta(ge=0, le=1)]
+Decibels = Annotated[float, Meta(ge=0, le=120)]
+Range = tuple[float, float]
+
+FROM_SAMPLES = ("room", "telephone", "overdrive", "compand")
+"""Settings that change samples, and cannot be had from mel powers."""
+
+LIMITS = {
+    "gain_db": (-120.0, 120.0),
+    "background_gain_db": (-120.0, 120.0),
+    "snr_db": (-60.0, 120.0),
+    "speed_range": (0.25, 4.0),
+    "stretch_range": (0.25, 4.0),
+    "pitch_semitones": (-24.0, 24.0),
+    "rt60_s": (0.02, 5.0),
+    "direct_db": (-30.0, 60.0),
+    "overdrive_db": (0.0, 60.0),
+    "compand_bits": (2.0, 16.0),
+}
+"""The lowest and the highest value of each range."""
 
 
 class Augmentation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How strongly training windows are changed. Probabilities 0..1, levels in dB."""
+    """How strongly training windows are changed. Each window draws anew, evenly over a range.
 
-    background_share: float = 0.2  # of a batch: windows in which nothing happens
-    gain_db: tuple[float, float] = (-30.0, 15.0)  # of a window with an event, against the recording
-    background_gain_db: tuple[float, float] = (-50.0, 10.0)
-    mixup: float = 0.5  # how often two classes are mixed (between-class learning, https://arxiv.org/abs/1711.10282)
-    noise: float = 0.7  # how often a background is laid under an event
-    noise_below_db: tuple[float, float] = (0.0, 35.0)  # how far it lies below the event
-    tilt_db: float = 6.0  # at the ends of the band
-    ripple_db: float = 3.0  # standard deviation of a smooth random frequency response
-    band_limit: float = 0.2  # how often the top or the bottom of the band is missing
-    mute: float = 0.3  # how often part of a background is digital silence: a mute switch, a noise gate
-    mask: float = 0.6  # how often SpecAugment hides bands and frames (https://arxiv.org/abs/1904.08779)
-
-
-class WindowMaker:
-    """Draws batches of training windows.
-
-    Args:
-        events: recordings of the classes; `labels` without the last one.
-        backgrounds: recordings in which nothing happens.
-        labels: all labels, the background's last.
-        spec: the front end; its floor and logarithm finish each window.
-        window_frames: frames per window.
+    Raises:
+        EarwitnessError: a range that runs backwards or beyond what makes sense.
     """
 
-    def __init__(
-        self,
-        events: Sequence[Recording],
-        backgrounds: Sequence[Recording],
-        labels: Sequence[str],
-        spec: FrontEndSpec,
-        window_frames: int,
-        augmentation: Augmentation,
-    ) -> None:
-        if spec.log != "db" or spec.power != 2.0:
-            raise ValueError("windows are mixed as powers in dB: the front end needs log 'db' and power 2")
-        self._classes = [[event for event in events if event.label == label] for label in labels[:-1]]
-        kinds = sorted({background.kind for background in backgrounds})
-        self._kinds = [
-            [b for b in backgrounds if b.kind == kind] for kind in kinds for _ in range(WEIGHTS.get(kind, 1))
-        ]
-        self._present = [k for k, recordings in enumerate(self._classes) if recordings]
-        self._labels = len(labels)
-        self._amin = spec.amin
-        self._frames = window_frames
-        self._settings = augmentation
+    background_share: Annotated[Share, Meta(description="of a batch: windows in which nothing happens")] = 0.2
+    outside: Annotated[
+        Share,
+        Meta(description="time shift: how much of a window, or of a recording shorter than it, may be cut off"),
+    ] = 0.5
+    gain_db: Annotated[Range, Meta(description="of a window with an event, against the recording")] = (-30.0, 15.0)
+    background_gain_db: Annotated[Range, Meta(description="of a window in which nothing happens")] = (-50.0, 10.0)
 
-    def draw(self, size: int, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """A batch: windows float32 [size, frames, mels] in dB and targets float32 [size, labels] that sum to 1."""
-        rng, settings = np.random.default_rng(seed), self._settings
-        empty = round(settings.background_share * size)
-        labels = np.concatenate((rng.choice(self._present, size - empty), np.full(empty, -1)))
-        targets = np.eye(self._labels, dtype=np.float32)[labels]
+    between_class: Annotated[
+        Share,
+        Meta(description="how often two classes are mixed at one level, in shares that the target tells"),
+    ] = 0.5
+    mixup: Annotated[
+        Share, Meta(description="how often the mean of two finished windows is taken, and of their targets")
+    ] = 0.0
+    mixing_alpha: Annotated[
+        float, Meta(gt=0, le=100, description="both mixings' shares are of Beta(alpha, alpha); 1: any share alike")
+    ] = 1.0
+    mixed_targets: Annotated[
+        Literal["shares", "present"],
+        Meta(description="of a mixture: each label's share, which sum to 1, or 1 for all with a tenth and more"),
+    ] = "shares"
 
-        powers = np.stack([self._of(int(label), rng) for label in labels])
-        levels = level_db(powers)
-        self._mix_classes(powers, targets, levels, size - empty, rng)
-        gains = np.where(
-            labels < 0, rng.uniform(*settings.background_gain_db, size), rng.uniform(*settings.gain_db, size)
-        )
-        powers *= from_db(gains)
-        self._lay_under(powers, levels + gains, rng)
-        powers *= from_db(self._responses(size, powers.shape[2], rng), axes=(0, 2))
-        self._mute(powers[size - empty :], rng)
-        decibels = 10 * np.log10(np.maximum(powers, self._amin))
-        self._hide(decibels, rng)
-        return decibels.astype(np.float32), targets
+    noise: Annotated[Share, Meta(description="how often a background is laid under a window")] = 0.7
+    snr_db: Annotated[Range, Meta(description="how far the window's sound is above that background")] = (0.0, 35.0)
+    mute: Annotated[
+        Share, Meta(description="how often a background is silent for a while: a mute switch, a noise gate")
+    ] = 0.3
 
-    def _of(self, label: int, rng: np.random.Generator) -> np.ndarray:
-        """A window of a class, or of a background when `label` is -1."""
-        recordings = self._classes[label] if label >= 0 else self._kinds[rng.integers(len(self._kinds))]
-        recording = recordings[rng.integers(len(recordings))]
-        return recording.cut(recording.draw_start(rng), self._frames)
+    tilt_db: Annotated[
+        Decibels, Meta(description="equaliser: most at the ends of the band, up at one, down at the other")
+    ] = 6.0
+    ripple_db: Annotated[Decibels, Meta(description="equaliser: standard deviation of a smooth response")] = 3.0
+    band_limit: Annotated[Share, Meta(description="how often the top or the bottom of the band is missing")] = 0.2
 
-    def _mix_classes(
-        self, powers: np.ndarray, targets: np.ndarray, levels: np.ndarray, events: int, rng: np.random.Generator
-    ) -> None:
-        """In part of the windows with an event, mix in another of the batch, brought to the same level first."""
-        chosen = np.flatnonzero(rng.random(events) < self._settings.mixup)
-        partners = rng.integers(events, size=len(chosen))
-        share = rng.beta(1.0, 1.0, len(chosen)).astype(np.float32)  # of the amplitude
-        other = powers[partners] * from_db(levels[chosen] - levels[partners])
-        powers[chosen] = powers[chosen] * _square(share) + other * _square(1 - share)
-        mixed = targets[chosen] * share[:, None] + targets[partners] * (1 - share[:, None])
-        targets[chosen] = mixed
+    speed: Annotated[Share, Meta(description="how often a recording is played at another speed, pitch and all")] = 0.0
+    speed_range: Annotated[Range, Meta(description="1.1: a tenth faster and higher")] = (0.85, 1.18)
+    stretch: Annotated[Share, Meta(description="how often it is faster or slower at its own pitch")] = 0.0
+    stretch_range: Annotated[Range, Meta(description="1.1: a tenth faster")] = (0.8, 1.25)
+    pitch: Annotated[Share, Meta(description="how often it is higher or lower at its own pace")] = 0.0
+    pitch_semitones: Annotated[Range, Meta(description="by how many semitones")] = (-2.0, 2.0)
+    versions: Annotated[
+        int,
+        Meta(ge=2, le=33, description="speeds at which each recording is kept where windows are made of mel powers"),
+    ] = 5
 
-    def _lay_under(self, powers: np.ndarray, levels: np.ndarray, rng: np.random.Generator) -> None:
-        """In part of the windows, add a background at a random distance below the window's own level."""
-        chosen = np.flatnonzero(rng.random(len(powers)) < self._settings.noise)
-        if not len(chosen):
-            return
-        under = np.stack([self._of(-1, rng) for _ in chosen])
-        below = rng.uniform(*self._settings.noise_below_db, len(chosen))
-        powers[chosen] += under * from_db(np.maximum(levels[chosen] - below, -110) - level_db(under))
+    room: Annotated[Share, Meta(description="how often it sounds in a room (of samples only)")] = 0.0
+    rt60_s: Annotated[Range, Meta(description="in how many seconds the room's sound falls by 60 dB")] = (0.1, 1.0)
+    direct_db: Annotated[Range, Meta(description="direct sound over reflected sound")] = (-3.0, 15.0)
+    telephone: Annotated[
+        Share, Meta(description="how often 300 to 3400 Hz are left, in 8-bit mu-law (of samples only)")
+    ] = 0.0
+    overdrive: Annotated[Share, Meta(description="how often a microphone clips (of samples only)")] = 0.0
+    overdrive_db: Annotated[Range, Meta(description="how far the peaks are above where it clips")] = (1.0, 20.0)
+    compand: Annotated[Share, Meta(description="how often samples have few bits, in mu-law (of samples only)")] = 0.0
+    compand_bits: Annotated[Range, Meta(description="how many bits")] = (5.0, 10.0)
 
-    def _responses(self, size: int, mels: int, rng: np.random.Generator) -> np.ndarray:
-        """Frequency responses in dB [size, mels]: a tilt, a smooth ripple, sometimes one end of the band cut off."""
-        settings, place = self._settings, np.linspace(-1, 1, mels)
-        response = rng.uniform(-1, 1, (size, 1)) * settings.tilt_db * place
-        knots = rng.normal(0, settings.ripple_db, (size, 6))
-        position = (place + 1) * 2.5
-        low = np.minimum(position.astype(int), 4)
-        response += knots[:, low] * (1 - (position - low)) + knots[:, low + 1] * (position - low)
-        for row in np.flatnonzero(rng.random(size) < settings.band_limit):
-            if rng.random() < 0.6:  # a telephone, a cheap microphone, a recording at a low rate
-                response[row] -= np.clip((np.arange(mels) - rng.integers(mels * 6 // 10, mels)) * 12.0, 0, 60)
-            else:
-                response[row] -= np.clip((rng.integers(1, mels // 6) - np.arange(mels)) * 6.0, 0, 40)
-        return response
+    mask: Annotated[Share, Meta(description="SpecAugment: how often bands and frames are hidden")] = 0.6
+    mask_bands: Annotated[int, Meta(ge=0, le=16, description="stripes of bands that are hidden")] = 2
+    mask_band_share: Annotated[Share, Meta(description="of the bands, that one stripe has at most")] = 0.125
+    mask_times: Annotated[int, Meta(ge=0, le=16, description="stripes of frames that are hidden")] = 1
+    mask_time_share: Annotated[Share, Meta(description="of the frames, that one stripe has at most")] = 1 / 6
 
-    def _mute(self, powers: np.ndarray, rng: np.random.Generator) -> None:
-        """In part of the backgrounds, silence a stretch. Clips of events bring such edges with them already."""
-        frames = powers.shape[1]
-        for row in np.flatnonzero(rng.random(len(powers)) < self._settings.mute):
-            first = rng.integers(-frames // 2, frames)
-            powers[row, max(first, 0) : max(first + rng.integers(frames // 16, frames), 0)] = 0
+    def __post_init__(self) -> None:
+        for name, (lowest, highest) in LIMITS.items():
+            low, high = getattr(self, name)
+            if not lowest <= low <= high <= highest:
+                raise EarwitnessError(
+                    f"augmentation: {name} is [{low:g}, {high:g}]; valid: two numbers from {lowest:g} to {highest:g}, "
+                    "the lower first"
+                )
 
-    def _hide(self, decibels: np.ndarray, rng: np.random.Generator) -> None:
-        """In part of the windows, replace some bands and frames by the window's mean."""
-        size, frames, mels = decibels.shape
-        for row in np.flatnonzero(rng.random(size) < self._settings.mask):
-            mean = decibels[row].mean()
-            for _ in range(2):
-                width = rng.integers(1, mels // 8 + 1)
-                first = rng.integers(mels - width + 1)
-                decibels[row, :, first : first + width] = mean
-            width = rng.integers(1, frames // 6 + 1)
-            first = rng.integers(frames - width + 1)
-            decibels[row, first : first + width] = mean
+    @property
+    def from_samples(self) -> tuple[str, ...]:
+        """The settings that are on and want samples."""
+        return tuple(name for name in FROM_SAMPLES if getattr(self, name))
+
+    @property
+    def kept_speeds(self) -> tuple[float, ...]:
+        """The speeds at which each recording is kept where windows are made of mel powers: evenly by their logarithms,
+        1 among them."""
+        low = high = 0.0
+        if self.speed:
+            low, high = math.log(self.speed_range[0]), math.log(self.speed_range[1])
+        if self.pitch:
+            low, high = (edge + n / 12 * math.log(2) for edge, n in zip((low, high), self.pitch_semitones, strict=True))
+        if low == high == 0.0:
+            return (1.0,)
+        logs = [low + (high - low) * k / (self.versions - 1) for k in range(self.versions)]
+        logs[min(range(self.versions), key=lambda k: abs(logs[k]))] = 0.0
+        return tuple(math.exp(each) for each in logs)
+
+    def replace(self, **changes: Any) -> Augmentation:
+        """A copy with other values, checked."""
+        return msgspec.structs.replace(self, **changes)
+
+    def without_mixing(self) -> Augmentation:
+        """For choosing temperature and thresholds: each window is one class's, and nothing is hidden in it."""
+        return self.replace(between_class=0.0, mixup=0.0, mask=0.0)
 
 
-def level_db(powers: np.ndarray) -> np.ndarray:
-    """Level of each window [batch] in dB: the mean power of the frames within 30 dB of its loudest one."""
-    frames = powers.sum(axis=2, dtype=np.float64)
-    active = frames > frames.max(axis=1, keepdims=True) * 1e-3
-    mean = (frames * active).sum(axis=1) / np.maximum(active.sum(axis=1), 1)
-    return np.asarray(10 * np.log10(mean + 1e-11))
+PLAIN = Augmentation(
+    background_share=0.0, gain_db=(0.0, 0.0), background_gain_db=(0.0, 0.0), between_class=0.0, noise=0.0, mute=0.0,
+    tilt_db=0.0, ripple_db=0.0, band_limit=0.0, mask=0.0,
+)  # fmt: skip
+"""Windows as they are in the recordings: everything off but where they are cut."""
 
 
-def from_db(decibels: np.ndarray, axes: tuple[int, ...] = (0,)) -> np.ndarray:
-    """Power factors, shaped to multiply [batch, frames, mels] along `axes`."""
-    missing = tuple(axis for axis in range(3) if axis not in axes)
-    return np.expand_dims(10.0 ** (np.asarray(decibels) / 10), missing).astype(np.float32)
+def __getattr__(name: str) -> Any:
+    """`WindowMaker` until the trainer takes its batches of `batches`."""
+    if name != "WindowMaker":
+        raise AttributeError(name)
+    from .power_batches import PowerMaker
 
+    class WindowMaker(PowerMaker):
+        def draw(self, size: int, seed: Any) -> Any:
+            return tuple(tensor.numpy() for tensor in super().draw(size, seed))
 
-def _square(share: np.ndarray) -> np.ndarray:
-    return np.asarray((share**2)[:, None, None])
+    return WindowMaker

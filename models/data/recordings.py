@@ -1,90 +1,172 @@
-"""Recordings as the front end sees them: the form in which training keeps sounds in memory and mixes them."""
+"""Recordings as training keeps them: the values that are mixed, and the places where windows of them may begin."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ...stream.errors import EarwitnessError
 from ...stream.features.frontend import FrontEndSpec, compute
+from ...stream.resample import resample
+from .audio import read_clip
 from .background import Background
-from .esc import Clip, read_audio
+from .clip import BACKGROUND, Clip
+
+Values = NDArray[np.float32]
 
 ACTIVE_DB = 30.0  # a frame sounds when it is within this of the clip's loudest one
 SHORTEST_FRAMES = 10  # that many sounding frames make a window an example of its class
 
 
-@dataclass
+@dataclass(frozen=True)
 class Recording:
-    """One recording's frames and the places where a training window of it may begin."""
+    """One recording and the places where a training window of it may begin.
+
+    Attributes:
+        kind: of a background; "event" for a clip of a class.
+        values: float32 `[frames, mels]`, linear powers, so that sounds add; or samples, `[samples]`.
+        starts: int `[n]`, where windows may begin, in frames or samples; below 0: before the recording.
+        weights: float `[n]`, above 0, how likely each is.
+        further_labels: what sounds in it beside `label`.
+        speed: at which it is played here.
+    """
 
     label: str
-    kind: str  # of a background; "event" for a clip of a class
-    powers: np.ndarray  # float32 [frames, mels], linear, so that sounds add
-    starts: np.ndarray = field(repr=False)  # int [n], where windows may begin; below 0: before the clip
-    cumulated: np.ndarray = field(repr=False)  # float [n], rising to 1: how likely a window begins at or before each
-
-    def draw_start(self, rng: np.random.Generator) -> int:
-        """A random place for a window."""
-        return int(self.starts[np.searchsorted(self.cumulated, rng.random())])
-
-    def cut(self, start: int, frames: int) -> np.ndarray:
-        """Powers [frames, mels] from `start` on, zeros outside the recording."""
-        out = np.zeros((frames, self.powers.shape[1]), np.float32)
-        first, end = max(start, 0), min(start + frames, len(self.powers))
-        out[first - start : end - start] = self.powers[first:end]
-        return out
+    kind: str
+    values: Values
+    starts: NDArray[np.int64] = field(repr=False)
+    weights: NDArray[np.float64] = field(repr=False)
+    further_labels: tuple[str, ...] = ()
+    speed: float = 1.0
 
 
-def of_clips(clips: Iterable[Clip], spec: FrontEndSpec, window_frames: int) -> list[Recording]:
-    """Clips of classes: windows begin wherever enough of the sound falls into them, cut at an edge or not."""
+@dataclass(frozen=True)
+class Keeping:
+    """How recordings are kept.
+
+    Attributes:
+        spec: the front end: its sample rate and, of powers, its mel bands.
+        window: values along time in a training window: frames of powers, or samples.
+        samples: whether samples are kept, not mel powers.
+        outside: share of a window, or of a recording shorter than it, that may be cut off at the recording's ends.
+        speeds: at each of which events are kept, one after the other.
+    """
+
+    spec: FrontEndSpec
+    window: int
+    samples: bool = False
+    outside: float = 0.5
+    speeds: Sequence[float] = (1.0,)
+
+    @property
+    def step(self) -> int:
+        """Values along time from one place where a window may begin to the next: 10 ms or so."""
+        if not self.samples:
+            return 1
+        return self.spec.hop_length if self.spec.hop_length > 1 else max(1, self.spec.sr // 100)
+
+    def values_of(self, samples: Values) -> Values:
+        """What is kept of a sound."""
+        return samples if self.samples else to_powers(compute(self.spec, samples))
+
+    def levels_of(self, values: Values) -> Values:
+        """Powers `[frames, bands]` by which it is told where a recording sounds."""
+        if not self.samples:
+            return values
+        blocks = values[: len(values) // self.step * self.step].reshape(-1, self.step)
+        return np.asarray(np.square(blocks).mean(axis=1, keepdims=True))
+
+
+def of_clips(clips: Iterable[Clip], keeping: Keeping, say: Callable[[str], None] = print) -> list[Recording]:
+    """Clips of classes, at each speed: windows begin wherever enough of the sound falls into them.
+
+    What cannot be read is said and left out; so is what is shorter than a frame.
+    """
+    if not isinstance(keeping, Keeping):  # until the trainer takes its batches of `batches`
+        old: Any = (keeping, say)  # type: ignore[unreachable]
+        keeping, say = Keeping(*old), print
     recordings = []
-    for clip in clips:
-        powers = to_powers(compute(spec, read_audio(clip.path, spec.sr)))
-        starts, weights = sounding_starts(powers, window_frames)
-        recordings.append(Recording(clip.label, "event", powers, starts, _cumulate(weights)))
+    for clip, samples in _readable(clips, keeping, say):
+        for speed in keeping.speeds:
+            played = samples if speed == 1.0 else resample(samples, round(keeping.spec.sr * speed), keeping.spec.sr)
+            values = keeping.values_of(played)
+            starts, weights = sounding_starts(
+                keeping.levels_of(values), keeping.window // keeping.step, keeping.outside
+            )
+            recordings.append(
+                Recording(
+                    clip.label, "event", values, starts * keeping.step, weights, clip.further_labels, speed
+                )
+            )  # fmt: skip
     return recordings
 
 
 def of_backgrounds(
-    backgrounds: Iterable[Background], label: str, spec: FrontEndSpec, window_frames: int
-) -> list[Recording]:
-    """Backgrounds: every window that lies inside is as good as another."""
+    backgrounds: Iterable[Background], keeping: Keeping, clips: Iterable[Clip] = (),
+    say: Callable[[str], None] = print,
+) -> list[Recording]:  # fmt: skip
+    """Backgrounds, and clips in which nothing happens: every window that lies inside is as good as another."""
+    if not isinstance(keeping, Keeping):  # until the trainer takes its batches of `batches`
+        old: Any = (clips, say)  # type: ignore[unreachable]
+        keeping, clips = Keeping(*old), ()
+    sounds = [(background.kind, background.samples) for background in backgrounds]
+    sounds += [("clip", samples) for _, samples in _readable(clips, keeping, say)]
     recordings = []
-    for background in backgrounds:
-        powers = to_powers(compute(spec, background.samples))
-        starts = np.arange(max(1, len(powers) - window_frames + 1))
-        recordings.append(Recording(label, background.kind, powers, starts, _cumulate(np.ones(len(starts)))))
+    for kind, samples in sounds:
+        values = keeping.values_of(samples)
+        starts = np.arange(0, max(1, len(values) - keeping.window + 1), keeping.step)
+        recordings.append(Recording(BACKGROUND, kind, values, starts, np.ones(len(starts))))
     return recordings
 
 
-def to_powers(decibels: np.ndarray) -> np.ndarray:
+def _readable(
+    clips: Iterable[Clip], keeping: Keeping, say: Callable[[str], None]
+) -> Iterator[tuple[Clip, Values]]:  # fmt: skip
+    fewest = max(keeping.spec.frame_length, keeping.step)
+    for clip in clips:
+        try:
+            samples = read_clip(clip, keeping.spec.sr, say)
+        except EarwitnessError as error:
+            say(f"left out: {error}")
+            continue
+        if len(samples) * min(1.0, 1 / max(keeping.speeds)) < fewest:
+            say(f"left out: {clip.path}: {len(samples)} samples are less than a frame")
+            continue
+        yield clip, samples
+
+
+def to_powers(decibels: Values) -> Values:
     """Linear powers of a log-mel picture in dB."""
     return np.asarray(10.0 ** (decibels / 10.0), dtype=np.float32)
 
 
-def sounding_starts(powers: np.ndarray, window_frames: int) -> tuple[np.ndarray, np.ndarray]:
+def sounding_starts(
+    powers: Values, window_frames: int, outside: float = 0.5
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Places where a window catches the sound, and a weight for each: the sounding frames in it, up to a half window.
 
     Clips of short sounds are padded with silence, and a silent window teaches nothing about its class.
+
+    Args:
+        powers: `[frames, bands]` of a recording.
+        outside: share of a window, or of a recording shorter than it, that may be cut off at the recording's ends.
     """
     levels = 10 * np.log10(powers.sum(axis=1) + 1e-10)
     active = levels > levels.max() - ACTIVE_DB
     loud = levels > levels.max() - ACTIVE_DB / 2
-    starts = np.arange(-window_frames // 2, max(1, len(powers) - window_frames // 2))
+    spare, cut = len(powers) - window_frames, round(outside * min(len(powers), window_frames))
+    starts = np.arange(min(0, spare) - cut, max(0, spare) + cut + 1)
     counts, louds = (_count_inside(flags, starts, window_frames) for flags in (active, loud))
     enough = min(SHORTEST_FRAMES, int(counts[louds > 0].max()))  # a click may have fewer
     weights = np.where((counts >= enough) & (louds > 0), np.minimum(counts, window_frames // 2), 0)
-    return starts, weights.astype(float)
+    return starts[weights > 0], weights[weights > 0].astype(float)
 
 
-def _count_inside(flags: np.ndarray, starts: np.ndarray, window_frames: int) -> np.ndarray:
+def _count_inside(flags: NDArray[np.bool_], starts: NDArray[np.int64], window_frames: int) -> NDArray[np.int64]:
     total = np.concatenate(([0], np.cumsum(flags)))
     first, end = np.clip(starts, 0, len(flags)), np.clip(starts + window_frames, 0, len(flags))
     return np.asarray(total[end] - total[first])
-
-
-def _cumulate(weights: np.ndarray) -> np.ndarray:
-    cumulated = np.cumsum(weights)
-    return np.asarray(cumulated / cumulated[-1])
