@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +42,8 @@ class LiteRtRuntime(GraphRuntime):
         except EarwitnessError as error:
             raise EarwitnessError(f"bundle {bundle.path}: {MODEL} {error}") from None
         try:
-            self._net = Interpreter(model_content=bundle.contents[MODEL], num_threads=threads)
+            with _without_chatter():
+                self._net = Interpreter(model_content=bundle.contents[MODEL], num_threads=threads)
             inputs, outputs = self._net.get_input_details(), self._net.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise self._refusal("refuses", error) from error
@@ -70,7 +73,8 @@ class LiteRtRuntime(GraphRuntime):
         for name, shape in shapes.items():
             if tuple(self._inputs[name]["shape"]) != shape or self._shapes:
                 self._net.resize_tensor_input(self._inputs[name]["index"], shape, strict=True)
-        self._net.allocate_tensors()
+        with _without_chatter():
+            self._net.allocate_tensors()
         self._shapes = shapes
 
     def _read(self, name: str) -> Tensor:
@@ -85,6 +89,24 @@ class LiteRtRuntime(GraphRuntime):
     def _refusal(self, verb: str, error: Exception) -> EarwitnessError:
         reason = next(iter(str(error).splitlines()), "no reason given")
         return EarwitnessError(f"bundle {self.bundle.path}: LiteRT {verb} {MODEL}: {reason}")
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """LiteRT greets on standard error, where a person reads; what goes wrong it tells by exceptions too."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _port(detail: dict[str, Any]) -> Port:
