@@ -29,6 +29,7 @@ from .judgement import FalseAlarms, Heard, Hearing, Judgement, Unit, judge
 from .judgement_text import report
 from .label_map import LabelMap, find_label_map, label_map_names
 from .metrics import is_exclusive
+from .report_html import write_report
 from .runtime import Runtime, open_runtime
 from .unheard import folds_to_judge, heard_in_training
 
@@ -51,6 +52,7 @@ def evaluate_bundle(
     label_map: str | None = None,
     unit: Unit = "clip",
     backgrounds: bool = False,
+    page: Path | None = None,
 ) -> Judgement:
     """Name every clip of the chosen folds and licences, and say how well.
 
@@ -60,6 +62,7 @@ def evaluate_bundle(
         label_map: see `find_label_map`; None takes the one in the box for this model and data, where there is one.
         unit: judged by clips, or by single windows.
         backgrounds: whether false alarms are counted too, on backgrounds that no training of ours has heard.
+        page: an HTML file with pictures to write; see `report_html`.
 
     Raises:
         EarwitnessError: no such data, fold or licence, or the model knows none of its classes.
@@ -70,6 +73,8 @@ def evaluate_bundle(
     if backgrounds:
         held_out = held_out_backgrounds(data_root(root), bundle.manifest.front_end.sr)
         judgement = msgspec.structs.replace(judgement, false_alarms=false_alarms(bundle, runtime, held_out))
+    if page is not None:
+        write_report(page, judgement, hearing, bundle)
     return judgement
 
 
