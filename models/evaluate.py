@@ -5,9 +5,8 @@ earwitness evaluate --model esc50-cnn --data esc50 --folds 4 --json
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -21,9 +20,12 @@ from ..stream.features.frontend import clean, compute, silence
 from ..stream.windowing import windows_of
 from .bundle import Bundle
 from .cost import TIMED, cost_of
+from .data.audio import read_clip
 from .data.background import Background, real, synthesised
+from .data.cache import FeatureCache
 from .data.clip import Clip, Dataset
-from .data.datasets import open_dataset, read_clip
+from .data.datasets import open_dataset
+from .data.loading import in_threads
 from .data.root import data_root
 from .judgement import FalseAlarms, Heard, Hearing, Judgement, Unit, judge
 from .judgement_text import report
@@ -194,41 +196,28 @@ def _heard(
     waiting: list[tuple[Clip, Array]] = []
 
     def answers() -> Iterator[tuple[Clip, Array, list[str]]]:
-        for (clip, frames), scores in zip(
-            waiting, _scores(bundle, runtime, [frames for _, frames in waiting]), strict=True
-        ):
+        every = _scores(bundle, runtime, [frames for _, frames in waiting])
+        for (clip, frames), scores in zip(waiting, every, strict=True):
             yield clip, scores, _events(bundle, frames, scores)
         waiting.clear()
 
-    def read(clip: Clip) -> Array | EarwitnessError:
-        try:
-            return read_clip(clip, manifest.front_end.sr, notes.append)
-        except EarwitnessError as error:
-            return error
-
-    for clip, samples in _ahead(read, clips):
-        if isinstance(samples, EarwitnessError):
-            unreadable.append(str(samples))
+    for clip, frames in in_threads(clips, _reader(bundle, notes.append)):
+        if isinstance(frames, EarwitnessError):
+            unreadable.append(str(frames))
             continue
-        waiting.append((clip, compute(manifest.front_end, clean(samples)[0])))
+        waiting.append((clip, frames))
         if sum(len(each) // manifest.hop_frames for _, each in waiting) >= together:
             yield from answers()
     yield from answers()
 
 
-def _ahead(
-    read: Callable[[Clip], Array | EarwitnessError], clips: Iterable[Clip]
-) -> Iterator[tuple[Clip, Array | EarwitnessError]]:
-    """Each clip with what `read` makes of it, while the next ones are being read."""
-    with ThreadPoolExecutor(1) as reader:
-        pending: deque[tuple[Clip, Future[Array | EarwitnessError]]] = deque()
-        for clip in clips:
-            pending.append((clip, reader.submit(read, clip)))
-            if len(pending) > 2:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for first, future in pending:
-            yield first, future.result()
+def _reader(bundle: Bundle, say: Callable[[str], None]) -> Callable[[Clip], Array]:
+    """What makes frames of a clip; they are kept in the cache, unless they are the samples themselves."""
+    spec = bundle.manifest.front_end
+    if spec.feature == "waveform":
+        return lambda clip: compute(spec, clean(read_clip(clip, spec.sr, say))[0])
+    cache = FeatureCache()
+    return lambda clip: cache.frames(clip, spec, say)
 
 
 class _Columns:
@@ -261,9 +250,10 @@ class _Columns:
 
 def _some_windows(bundle: Bundle, heard: Sequence[Heard]) -> Array:
     """As many windows as are timed, of the first clips."""
-    manifest, windows = bundle.manifest, list[Array]()
+    manifest, read = bundle.manifest, _reader(bundle, lambda note: None)
+    windows: list[Array] = []
     for each in heard:
-        frames = compute(manifest.front_end, clean(read_clip(each.clip, manifest.front_end.sr))[0])
+        frames = read(each.clip)
         windows.append(windows_of(frames, manifest.window_frames, manifest.hop_frames, silence(manifest.front_end)))
         if sum(map(len, windows)) >= TIMED:
             break
