@@ -99,7 +99,7 @@ def constant_tensor(constant: Constant, windows: int) -> Tensor:
     shape = constant.shape[1:] if repeated else constant.shape
     values = np.asarray(constant.values).astype(constant.dtype)
     values = np.broadcast_to(values, math.prod(shape)).reshape(shape)
-    return np.ascontiguousarray(np.broadcast_to(values, (windows, *shape)) if repeated else values)
+    return np.array(np.broadcast_to(values, (windows, *shape)) if repeated else values)
 
 
 def first_state(state: State, windows: int) -> Tensor:

@@ -27,6 +27,8 @@ def check_litert(data: bytes) -> None:
             code = model.OperatorCodes(index)
             if code.BuiltinCode() == BuiltinOperator.CUSTOM:
                 raise EarwitnessError(_why_not((code.CustomCode() or b"").decode(errors="replace")))
+        if not model.SubgraphsLength():
+            raise ValueError("it has no graph")
         total = 0
         for graph in map(model.Subgraphs, range(_counted(model.SubgraphsLength(), data))):
             for tensor in map(graph.Tensors, range(_counted(graph.TensorsLength(), data))):

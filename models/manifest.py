@@ -188,7 +188,7 @@ class Manifest(Part, frozen=True, kw_only=True):
 
     def _check_labels(self) -> str | None:
         if not self.events or len(set(self.labels)) != len(self.labels):
-            return "labels must be several, each once"
+            return "labels must be one or several beside the background, each once"
         if self.background and self.background not in self.labels:
             return f"background {self.background!r} is none of the labels; {nearest(self.background, self.labels)}"
         return None
@@ -301,19 +301,19 @@ def to_toml(manifest: Manifest) -> str:
 
 def values_to_toml(values: Mapping[str, Any]) -> str:
     """Plain values as TOML: single ones first, then one table after the other; None is left out."""
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if _is_single(value)]
+    lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if _is_single(value)]
     for key, value in values.items():
         if isinstance(value, dict):
             lines += _table(key, value)
         elif isinstance(value, list) and not _is_single(value):
             for row in value:
-                lines += ["", f"[[{_key(key)}]]", *(f"{_key(name)} = {_value(each)}" for name, each in row.items())]
+                lines += ["", f"[[{_key(key)}]]", *(f"{_key(name)} = {toml_value(each)}" for name, each in row.items())]
     return "\n".join(lines) + "\n"
 
 
 def _table(name: str, table: dict[str, Any]) -> list[str]:
     lines = ["", f"[{name}]"]
-    lines += [f"{_key(key)} = {_value(value)}" for key, value in table.items() if _is_single(value)]
+    lines += [f"{_key(key)} = {toml_value(value)}" for key, value in table.items() if _is_single(value)]
     for key, value in table.items():
         if isinstance(value, dict):
             lines += _table(f"{name}.{_key(key)}", value)
@@ -329,9 +329,10 @@ def _key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A number, word, boolean or list of them, as TOML writes it."""
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)  # TOML's strings, numbers and booleans are written as JSON's
 
 
