@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -16,10 +17,11 @@ from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from ..stream.errors import EarwitnessError
-from .bundle import Bundle
-from .runtime import WEIGHTS, activate, open_runtime
+from .bundle import Bundle, State
+from .runtime import WEIGHTS, Scorer, activate, open_runtime
 
 INPUT, OUTPUT = "windows", "logits"
+STATE, NEXT_STATE = "state", "next_state"
 OPSET = 18
 TOLERANCE = 1e-4  # of probabilities
 LARGEST_CONSTANT = 256  # bytes that the graph may hold itself: shapes and the like
@@ -29,11 +31,14 @@ def to_onnx(network: nn.Module, window: tuple[int, int]) -> dict[str, bytes]:
     """The network as `model.onnx`, any number of windows [batch, *window], and its weights as `model.safetensors`.
 
     The weights are stored once: the ONNX file refers to the other by offset, torch loads it by name. For that, the
-    network's parameters must be used as they are (norms folded, see `Cnn.folded`).
+    network's parameters must be used as they are (norms folded, see `registry.for_use`).
+
+    A network with states becomes the graph of one step, which takes and gives those of `states_of`.
     """
     network = network.eval()
-    example = torch.zeros(2, *window)
-    graph = _exported(network, example)
+    examples = {INPUT: torch.zeros(2, *window)}
+    examples |= {state.input: torch.zeros(2, *state.shape) for state in states_of(network)}
+    graph = _exported(network, examples, [OUTPUT, *(state.output for state in states_of(network))])
     weights = to_safetensors({name: value.contiguous() for name, value in network.state_dict().items()})
     _refer(graph, weights)
     graph.producer_version = graph.doc_string = ""
@@ -45,32 +50,51 @@ def to_onnx(network: nn.Module, window: tuple[int, int]) -> dict[str, bytes]:
     return {"model.onnx": graph.SerializeToString(deterministic=True), WEIGHTS: weights}
 
 
+def states_of(network: nn.Module) -> list[State]:
+    """What a network carries from window to window of a stream, for the manifest; [] where each is seen afresh."""
+    size = getattr(network, "state_size", 0)
+    return [State(input=STATE, output=NEXT_STATE, shape=[size])] if size else []
+
+
 def check_export(bundle: Bundle, network: nn.Module, windows: np.ndarray, batches: Sequence[int] = (1, 7, 16)) -> float:
     """Compare the bundle's probabilities with torch's, at several batch sizes, and return the largest difference.
+
+    The windows [windows, window_frames, dims] for a network with states are those of one sound, from its beginning on.
 
     Raises:
         EarwitnessError: they differ by more than `TOLERANCE`.
     """
     runtime = open_runtime(bundle, "cpu")
+    states, judged = bundle.manifest.states, cast(Any, network.eval())
     with torch.inference_mode():
-        expected = activate(network.eval()(torch.from_numpy(windows)).numpy(), bundle.manifest.output)
+        given = torch.from_numpy(windows)
+        logits = judged.hops(given.flatten(0, 1).unsqueeze(0))[0] if states else judged(given)
+    expected = activate(logits.numpy(), bundle.manifest.output)
     worst = 0.0
     for size in batches:
-        parts = [runtime.scores(windows[k : k + size]) for k in range(0, len(windows), size)]
+        if states:  # so many streams that hear the same
+            scorer = Scorer(runtime, states)
+            parts = [scorer.scores(np.stack([window] * size), range(size))[:1] for window in windows]
+        else:
+            parts = [runtime.scores(windows[k : k + size]) for k in range(0, len(windows), size)]
         worst = max(worst, float(np.abs(np.concatenate(parts) - expected).max()))
     if worst > TOLERANCE:
         raise EarwitnessError(f"the exported {bundle.manifest.name} differs from torch by {worst:.2g}")
     return worst
 
 
-def _exported(network: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
+def _exported(network: nn.Module, examples: dict[str, torch.Tensor], outputs: list[str]) -> onnx.ModelProto:
     file: Any = io.BytesIO()  # which the older exporter takes, whatever its annotations say
+    if len(examples) > 1:
+        stepping: Any = copy.copy(network)
+        stepping.forward = stepping.step  # the exporter follows no other method
+        network = stepping
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is loud about its own future
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
-            network, (example,), file, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            network, tuple(examples.values()), file, dynamo=False, opset_version=OPSET, input_names=[*examples],
+            output_names=outputs, dynamic_axes={name: {0: "batch"} for name in (*examples, *outputs)},
         )  # fmt: skip
     return onnx.load_model_from_string(file.getvalue())
 

@@ -6,20 +6,22 @@ Importing this loads none of them; a live process on a CPU never loads torch.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from ..stream.errors import EarwitnessError, nearest
 from . import runtime_litert, runtime_onnx
 from .bundle import Bundle
-from .layout import Array, activate
+from .layout import Array, Tensor, activate
 from .runtime_litert import LiteRtRuntime
 from .runtime_onnx import OnnxRuntime
 from .runtime_torch import WEIGHTS, TorchRuntime, read_safetensors
+from .scorer import Scorer
 
 __all__ = [
-    "DEVICES", "WEIGHTS", "LiteRtRuntime", "OnnxRuntime", "Runtime", "TorchRuntime", "activate", "open_runtime",
-    "read_safetensors", "why_no_cuda",
+    "DEVICES", "WEIGHTS", "LiteRtRuntime", "OnnxRuntime", "Runtime", "Scorer", "TorchRuntime", "activate",
+    "open_runtime", "read_safetensors", "why_no_cuda",
 ]  # fmt: skip
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,7 +33,14 @@ class Runtime(Protocol):
     device: str  # "cpu" or "cuda"
 
     def scores(self, windows: Array) -> Array:
-        """Probabilities 0..1 [batch, labels] of windows [batch, window_frames, dims] as the front end made them."""
+        """Probabilities 0..1 [batch, labels] of windows [batch, window_frames, dims] as the front end made them.
+
+        Those of a stateful bundle are taken for consecutive ones of one stream, from its beginning on.
+        """
+        ...
+
+    def call(self, windows: Array, states: Mapping[str, Tensor]) -> tuple[Array, dict[str, Tensor]]:
+        """One window each of as many streams, with what these carry and will carry; see `GraphRuntime.call`."""
         ...
 
 

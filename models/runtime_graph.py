@@ -10,6 +10,7 @@ import numpy as np
 from ..stream.errors import EarwitnessError, nearest
 from .bundle import Bundle
 from .layout import Array, Tensor, constant_tensor, first_state, state_shape, to_scores, to_tensor
+from .scorer import Scorer
 
 LARGEST_BATCH = 16  # windows in one call
 
@@ -46,12 +47,11 @@ class GraphRuntime:
 
         The windows of a stateful bundle are taken for consecutive ones of one stream, from its beginning on.
         """
-        states = self.first_states(1) if self.manifest.states else {}
-        size = 1 if states else LARGEST_BATCH
-        parts = []
-        for first in range(0, len(windows), size):
-            scores, states = self.call(windows[first : first + size], states)
-            parts.append(scores)
+        if self.manifest.states and len(windows):
+            return Scorer(self, self.manifest.states).scores(windows, [0] * len(windows))
+        parts = [
+            self.call(windows[first : first + LARGEST_BATCH], {})[0] for first in range(0, len(windows), LARGEST_BATCH)
+        ]
         return np.concatenate(parts) if parts else np.empty((0, self._labels), np.float32)
 
     def first_states(self, streams: int) -> dict[str, Tensor]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from ..stream.errors import EarwitnessError
 from .bundle import Bundle
-from .layout import Array, activate
-
-if TYPE_CHECKING:
-    import torch
+from .layout import Array, Tensor, activate
+from .scorer import Scorer
 
 WEIGHTS = "model.safetensors"
 
@@ -39,18 +38,30 @@ class TorchRuntime:
             model.load_state_dict(weights)
         except RuntimeError as error:
             raise EarwitnessError(f"bundle {bundle.path}: {WEIGHTS} is not of its network") from error
+        self._states = bundle.manifest.states
+        if self._states and not hasattr(model, "step"):
+            raise EarwitnessError(f"bundle {bundle.path}: it has states, which a network {network.kind} does not carry")
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # the CPU's scores, to 1e-5
         self.device = device
-        self._model: torch.nn.Module = model.eval().to(device)
+        self._model: Any = model.eval().to(device)
         self._output = bundle.manifest.output
 
     def scores(self, windows: Array) -> Array:
         """See `Runtime`."""
+        if self._states and len(windows):
+            return Scorer(self, self._states).scores(windows, [0] * len(windows))
+        return self.call(windows, {})[0]
+
+    def call(self, windows: Array, states: Mapping[str, Tensor]) -> tuple[Array, dict[str, Tensor]]:
+        """See `Runtime`."""
         import torch
 
+        # Writable copies, so that torch does not warn; a batch of recorded frames is small.
+        given = [torch.tensor(each, device=self.device) for each in (windows, *states.values())]
         with torch.inference_mode():
-            values = self._model(torch.from_numpy(np.ascontiguousarray(windows)).to(self.device)).cpu().numpy()
-        return activate(values, self._output)
+            values, *behind = self._model.step(*given) if states else (self._model(*given),)
+        carried = {name: each.cpu().numpy() for name, each in zip(states, behind, strict=True)}
+        return activate(values.cpu().numpy(), self._output), carried
 
 
 def read_safetensors(data: bytes) -> dict[str, Array]:

@@ -1,0 +1,230 @@
+"""Ours for live use: a causal network that carries its state from hop to hop of each stream.
+
+A windowed network computes every window afresh, although most of it was in the window before. This one takes each frame
+once: a decision every hop (100 ms) costs the arithmetic of a hop, and has seconds of sound behind it.
+
+- **Level.** Decibels are taken relative to the running mean power, which rises at once and fades in `level_hops`, so
+  that a microphone's gain does not matter; the level itself goes to the last layer as one number.
+- **Front.** Three convolutions bring a hop, and the few frames behind it that their kernels reach, to one column of
+  channels by bands. What is carried for them is the tail of the input, which is smaller than what they make of it.
+- **Body.** Two convolutions over this column and the `REACH` before it, then one layer over all bands: the features.
+- **Memory.** Features are pooled over the past by means that fade in `memory_hops`, each hop weighted by a gate that
+  learns to open where there is something to hear, and by a maximum that fades. As the means are divided by the sum of
+  their weights they are means from the first hop on, and there is nothing that a long stream could pile up.
+
+Offline (`hops`, `forward`) and hop by hop (`step`) do the same arithmetic: what is a running sum there is a product
+with a triangular matrix here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from ...stream.errors import EarwitnessError
+from .registry import Dropout, NetworkOptions
+
+NEPERS = math.log(10.0) / 10.0  # decibels of power as natural logarithms
+SCALE_DB = 20.0
+RANGE_DB = 60.0  # what lies deeper below the running level is silence, which is 0 behind the scaling
+FAINTEST = 1e-8  # power: what is fainter stays so, beside any other sound
+KERNEL = 5  # of the first convolution, in frames and bands
+TINY = 1e-6  # of a gate that is shut, which would leave nothing to divide by
+REACH = 2  # earlier columns that a convolution of the body sees
+
+
+class Options(NetworkOptions, frozen=True, kw_only=True):
+    """See `Stream`."""
+
+    hop_frames: Annotated[int, Meta(ge=1, le=1000, description="frames from one decision to the next")] = 10
+    channels: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        Meta(
+            min_length=5, max_length=5,
+            description="of the three convolutions in front, of the columns behind the body, of the features",
+        ),
+    ] = (16, 32, 64, 96, 128)  # fmt: skip
+    memory_hops: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        Meta(min_length=1, description="in how many hops each mean of the past fades to 1/e"),
+    ] = (6, 25)
+    level_hops: Annotated[int, Meta(ge=1, description="in how many hops the running level fades to 1/e")] = 6
+    dropout: Dropout = 0.3
+
+
+class Stream(nn.Module):
+    """Logits of every hop: offline, or as it comes.
+
+    Args:
+        classes: how many logits.
+        dims: values of a frame, in decibels (log-mels with `log = "db"`).
+        options: see `Options`.
+
+    Attributes:
+        hop_frames: frames of a hop.
+        state_size: how many numbers a stream carries from hop to hop; all are 0 at first.
+    """
+
+    decays: Tensor
+
+    def __init__(self, classes: int, dims: int, options: Options) -> None:
+        super().__init__()
+        first, second, column, deep, features = options.channels
+        self.hop_frames, self._dims = options.hop_frames, dims
+        halving = 2 if self.hop_frames % 2 == 0 else 1  # of the frames of a hop; the column takes what is left
+        steps = self.hop_frames // halving
+        self._tail = KERNEL + halving  # frames that the first two convolutions reach back, beyond the hop
+        self._bands = -(-dims // 8)
+        self.first = _convolution(1, first, (KERNEL, KERNEL), (halving, 2))
+        self.first_norm: nn.Module = nn.BatchNorm2d(first)
+        self.second = _convolution(first, second, (3, 3), (1, 2))
+        self.second_norm: nn.Module = nn.BatchNorm2d(second)
+        self.column = _convolution(second, column, (steps, 3), (steps, 2))
+        self.column_norm: nn.Module = nn.BatchNorm2d(column)
+        # A convolution does not know where it is, and a pitch is a place: this tells it.
+        self.place = nn.Parameter(0.1 * torch.randn(column, 1, self._bands))
+        self.body = _convolution(column, column, (REACH + 1, 3), (1, 1))
+        self.body_norm: nn.Module = nn.BatchNorm2d(column)
+        self.deep = _convolution(column, deep, (REACH + 1, 3), (1, 2))
+        self.deep_norm: nn.Module = nn.BatchNorm2d(deep)
+        self.summary = nn.Linear(deep * -(-self._bands // 2), features, bias=False)
+        self.summary_norm: nn.Module = nn.BatchNorm1d(features)
+        self.gates = nn.Linear(features, len(options.memory_hops))
+        self.dropout = nn.Dropout(options.dropout)
+        self.head = nn.Linear((len(options.memory_hops) + 1) * features + 1, classes)
+        self._level_decay = math.exp(-1 / options.level_hops)
+        self._decays = [math.exp(-1 / hops) for hops in options.memory_hops]
+        self.register_buffer("decays", torch.tensor(self._decays), persistent=False)
+        self._peak_decay = max(self._decays)
+        reach = REACH * column * self._bands
+        # The state's parts: power and its weight, input, columns before the body and behind it, sums, weights, maxima.
+        self._means = (len(self._decays), features)
+        self._parts = [1, 1, self._tail * dims, reach, reach, math.prod(self._means), len(self._decays), features]
+        self.state_size = sum(self._parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One decision on a whole sound, which is the mean over its hops.
+
+        Shape: [batch, frames, dims] -> logits [batch, classes]; `hop_frames` or more frames.
+        """
+        return self.hops(x).mean(dim=1)
+
+    def hops(self, x: Tensor) -> Tensor:
+        """The decision at the end of each hop of sounds that begin here. Frames behind the last whole hop are left out.
+
+        Shape: [batch, frames, dims] -> logits [batch, frames // hop_frames, classes].
+        """
+        hops = x.shape[1] // self.hop_frames
+        with torch.autocast(x.device.type, enabled=False):  # half precision has not the range of powers
+            x = x[:, : hops * self.hop_frames].float()
+            power = torch.exp(x * NEPERS).mean(2).unflatten(1, (hops, self.hop_frames)).mean(2, keepdim=True)
+            count = torch.ones_like(power)
+            level = _level(_faded_sums(power, self._level_decay), _faded_sums(count, self._level_decay))
+            x = _relative(x, level.repeat_interleave(self.hop_frames, dim=1))
+        columns = self._columns(pad(x, (0, 0, self._tail, 0)))
+        columns = self._body(pad(columns, (0, 0, REACH, 0)))
+        maps = self._deep(pad(columns, (0, 0, REACH, 0)))
+        features = self._features(maps.transpose(1, 2).flatten(0, 1))
+        with torch.autocast(x.device.type, enabled=False):
+            features = features.float().unflatten(0, (-1, hops))
+            gates = torch.sigmoid(self.gates(features))
+            means = [
+                _faded_sums(gate * features, decay) / (_faded_sums(gate, decay) + TINY)
+                for gate, decay in zip(gates.split(1, dim=2), self._decays, strict=True)
+            ]
+            return self._decide(torch.cat(means, dim=2), _faded_maxima(features, self._peak_decay), level)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The next decision of streams, one hop of each, and their states behind it. In evaluation mode.
+
+        Streams need not be in step with each other: a row takes the state of its stream, wherever that is.
+
+        Shape: [batch, hop_frames, dims], [batch, state_size] -> logits [batch, classes], [batch, state_size].
+        """
+        power, count, tail, before_body, before_deep, sums, weights, maxima = state.split(self._parts, dim=1)
+        power = power * self._level_decay + torch.exp(x * NEPERS).flatten(1).mean(1, keepdim=True)
+        count = count * self._level_decay + 1.0
+        level = _level(power, count)
+        x = torch.cat([tail.reshape(-1, self._tail, self._dims), _relative(x, level.unsqueeze(2))], dim=1)
+        columns = torch.cat([self._earlier(before_body), self._columns(x)], dim=2)
+        deeper = torch.cat([self._earlier(before_deep), self._body(columns)], dim=2)
+        features = self._features(self._deep(deeper))
+        gates = torch.sigmoid(self.gates(features))
+        sums = sums.reshape(-1, *self._means) * self.decays.unsqueeze(1) + gates.unsqueeze(2) * features.unsqueeze(1)
+        weights = weights * self.decays + gates
+        maxima = torch.maximum(maxima * self._peak_decay, features)
+        logits = self._decide((sums / (weights + TINY).unsqueeze(2)).flatten(1), maxima, level)
+        tails = [x[:, -self._tail :], columns[:, :, -REACH:], deeper[:, :, -REACH:], sums]
+        return logits, torch.cat([power, count, *(part.flatten(1) for part in tails), weights, maxima], dim=1)
+
+    def _columns(self, x: Tensor) -> Tensor:
+        """Relative levels [batch, tail + frames, dims] -> columns [batch, channels, hops, bands]."""
+        maps = torch.relu(self.first_norm(self.first(x.unsqueeze(1))))
+        maps = torch.relu(self.second_norm(self.second(maps)))
+        return torch.relu(self.column_norm(self.column(maps)) + self.place)
+
+    def _body(self, columns: Tensor) -> Tensor:
+        """Columns, `REACH` earlier ones in front -> as many as there are behind those."""
+        return torch.relu(self.body_norm(self.body(columns)) + columns[:, :, REACH:])
+
+    def _deep(self, columns: Tensor) -> Tensor:
+        """Columns of the body, `REACH` earlier ones in front -> maps [batch, channels, hops, bands / 2]."""
+        return torch.relu(self.deep_norm(self.deep(columns)))
+
+    def _features(self, maps: Tensor) -> Tensor:
+        """Maps of single hops [batch, ...] -> features [batch, features]."""
+        return torch.relu(self.summary_norm(self.summary(maps.flatten(1))))
+
+    def _decide(self, means: Tensor, maxima: Tensor, level: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(torch.cat([means, maxima, level / 50.0], dim=-1)))
+        return logits
+
+    def _earlier(self, part: Tensor) -> Tensor:
+        return part.reshape(-1, self.place.shape[0], REACH, self._bands)
+
+
+def build(shape: tuple[int, int], classes: int, options: Options) -> Stream:
+    """See `registry.build_network`. The window of a stateful bundle is a hop; in training it is as long as one likes.
+
+    Raises:
+        EarwitnessError: the window is shorter than a hop.
+    """
+    if shape[0] < options.hop_frames:
+        raise EarwitnessError(f"network stream: a window of {shape[0]} frames; hop_frames is {options.hop_frames}")
+    return Stream(classes, shape[1], options)
+
+
+def _convolution(inputs: int, outputs: int, kernel: tuple[int, int], stride: tuple[int, int]) -> nn.Module:
+    """Over frames and bands; the bands are padded, the frames are not."""
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=(0, kernel[1] // 2), bias=False)
+
+
+def _level(power: Tensor, count: Tensor) -> Tensor:
+    """Level in dB from faded sums of powers and of ones."""
+    return torch.log(power / count + FAINTEST) / NEPERS
+
+
+def _relative(x: Tensor, level: Tensor) -> Tensor:
+    """Decibels [batch, frames, dims] above the floor of what is heard beside `level` [batch, frames or 1, 1]."""
+    return torch.relu((x - level + RANGE_DB) / SCALE_DB)
+
+
+def _faded_sums(x: Tensor, decay: float) -> Tensor:
+    """The sum of this hop and, fading, all before it: s[h] = decay * s[h - 1] + x[h]. Shape [batch, hops, values]."""
+    ages = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+    ages = ages.unsqueeze(1) - ages
+    return torch.where(ages >= 0, decay ** ages.clamp_min(0), 0.0) @ x
+
+
+def _faded_maxima(x: Tensor, decay: float) -> Tensor:
+    """m[h] = max(decay * m[h - 1], x[h]) of values of 0 and more, in steps that double. Shape [batch, hops, values]."""
+    reach = 1
+    while reach < x.shape[1]:
+        x = torch.maximum(x, pad(x[:, :-reach], (0, 0, reach, 0)) * decay**reach)
+        reach *= 2
+    return x
