@@ -1,106 +1,142 @@
-"""A compact convolutional network on log-mel windows: depthwise separable blocks, mean and maximum over the window.
+"""A compact convolutional network on log-mel windows: blocks in stages, mean and maximum over the window.
 
-Depthwise separable convolutions are those of MobileNet (Howard et al., 2017, https://arxiv.org/abs/1704.04861). The
-network takes decibels as the front end gives them. What it sees of them is the shape, with the window's mean taken
-away, so that a microphone's gain does not matter; the mean itself is given to the last layer as one number, because a
-faint hiss and a loud one are not the same thing.
+It takes decibels as the front end gives them (`input`). A stem of one convolution is followed by stages; the stem and
+each stage make time and frequency smaller by their stride. The rule for lists of one number for the stem and each
+stage: the last number holds for those that are left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from .registry import NetworkOptions, for_use
+from ...stream.errors import EarwitnessError
+from .activations import ActivationKind, activation
+from .blocks import BLOCKS, BlockKind, NormKind, Pair, Style, convolution, norm
+from .inputs import InputKind, Normalised
+from .registry import Dropout, NetworkOptions, Sizes, check_odd
+from .summaries import Summary, SummaryKind
 
-SCALE_DB = 20.0
-RANGE_DB = 80.0  # what lies deeper below the window's loudest cell is cut off: silence in a file is no mark of a class
 RETIRED = ("mels",)
 
 
 class Options(NetworkOptions, frozen=True, kw_only=True):
     """See `Cnn`."""
 
-    channels: Annotated[
-        tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=2, description="of the stem and of each stage after it")
-    ] = (32, 64, 128, 256)
+    channels: Annotated[Sizes, Meta(description="of the stem and of each stage")] = (32, 64, 128, 256)
     depth: Annotated[
-        tuple[Annotated[int, Meta(ge=0)], ...], Meta(description="blocks behind the halving one in each stage")
+        tuple[Annotated[int, Meta(ge=0)], ...], Meta(description="blocks of each stage, beside the one that shrinks")
     ] = (1, 2, 2)
-    dropout: Annotated[float, Meta(ge=0, lt=1, description="share of values left out before the last layer")] = 0.2
+    block: Annotated[
+        BlockKind,
+        Meta(
+            description="separable: depthwise and pointwise; inverted: wide in between, depthwise; plain: one dense "
+            "convolution; basic: two dense convolutions"
+        ),
+    ] = "separable"
+    kernels: Annotated[Sizes, Meta(description="of the stem and of each stage, odd")] = (5, 3)
+    strides: Annotated[Sizes, Meta(description="of the stem and of each stage's first block")] = (2,)
+    frame_strides: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        Meta(description="the same over frames alone, where it is to differ from that over bands; none: `strides`"),
+    ] = ()
+    dilations: Annotated[Sizes, Meta(description="of the kernels of the stem and of each stage")] = (1,)
+    pooling: Annotated[
+        Literal["stride", "max", "mean"],
+        Meta(description="how maps shrink: by the convolution's stride, or by a maximum or mean over it behind it"),
+    ] = "stride"
+    norm: Annotated[NormKind, Meta(description="behind each convolution; batch norms cost nothing in use")] = "batch"
+    activation: ActivationKind = "relu"
+    residual: Annotated[bool, Meta(description="add a block's input to its output")] = True
+    squeeze: Annotated[
+        int, Meta(ge=0, description="squeeze and excitation in each block, narrower than it by this factor; 0: none")
+    ] = 0
+    pitch: Annotated[bool, Meta(description="tell the network at which frequency it looks")] = True
+    summary: Annotated[SummaryKind, Meta(description="what is kept of the last maps, over time and frequency")] = (
+        "mean_max"
+    )
+    dropout: Dropout = 0.2
+    input: InputKind = "decibels"
 
-
-class SeparableBlock(nn.Module):
-    """Depthwise 3×3, then pointwise, each normalised; a residual path where the shape stays."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
-        self.depthwise_norm: nn.Module = nn.BatchNorm2d(inputs)
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.pointwise_norm: nn.Module = nn.BatchNorm2d(outputs)
-        self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.depthwise_norm(self.depthwise(x)))
-        y = self.pointwise_norm(self.pointwise(y))
-        return torch.relu(x + y if self.residual else y)
+    def __post_init__(self) -> None:
+        if len(self.depth) != len(self.channels) - 1:
+            raise ValueError(
+                f"channels {list(self.channels)} have {len(self.channels) - 1} stages, depth {list(self.depth)}"
+            )
+        check_odd(self.kernels)
 
 
 class Cnn(nn.Module):
     """Logits of a window.
 
-    Args:
-        classes: how many logits.
-        mels: bands of the front end.
-        channels: of the first convolution and of each stage after it; each halves time and frequency.
-        depth: blocks that follow the halving one in each stage.
-        dropout: before the last layer, 0..1.
-
-    Shape: decibels [batch, frames, mels] -> logits [batch, classes]; 16 frames or more.
+    Shape: [batch, frames, dims] -> logits [batch, classes]; any number of frames that the strides leave something of.
     """
 
-    def __init__(
-        self,
-        classes: int,
-        mels: int = 64,
-        channels: Sequence[int] = (32, 64, 128, 256),
-        depth: Sequence[int] = (1, 2, 2),
-        dropout: float = 0.2,
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], classes: int, options: Options) -> None:
         super().__init__()
-        self.stem: nn.Module = nn.Conv2d(1, channels[0], 5, stride=2, padding=2, bias=False)
-        self.stem_norm: nn.Module = nn.BatchNorm2d(channels[0])
+        stages = len(options.channels)
+        kernels, dilations = (_each(values, stages) for values in (options.kernels, options.dilations))
+        strides = list(
+            zip(_each(options.frame_strides or options.strides, stages), _each(options.strides, stages), strict=True)
+        )
+        style = Style(options.activation, options.norm, options.residual, options.squeeze)
+        channels, pooled = options.channels, options.pooling != "stride"
+        self.input = Normalised(shape[1], options.input)
+        self.stem = convolution(1, channels[0], kernels[0], (1, 1) if pooled else strides[0], dilations[0], style=style)
+        self.stem_norm = norm(channels[0], style)
         # A convolution does not know where it is, and a pitch is a place: this tells it.
-        self.pitch = nn.Parameter(0.1 * torch.randn(channels[0], 1, (mels + 1) // 2))
-        layers: list[nn.Module] = []
-        for inputs, outputs, more in zip(channels, channels[1:], depth, strict=False):
-            layers.append(SeparableBlock(inputs, outputs, stride=2))
-            layers += [SeparableBlock(outputs, outputs, stride=1) for _ in range(more)]
+        bands = shape[1] if pooled else -(-shape[1] // strides[0][1])
+        self.pitch = nn.Parameter(0.1 * torch.randn(channels[0], 1, bands)) if options.pitch else None
+        self.activation = activation(options.activation)
+        layers: list[nn.Module] = [] if not pooled else [_pool(options.pooling, strides[0])]
+        block = BLOCKS[options.block]
+        for stage in range(1, stages):
+            inputs, outputs = channels[stage - 1 : stage + 1]
+            kernel, dilation = kernels[stage], dilations[stage]
+            layers.append(block(inputs, outputs, kernel, (1, 1) if pooled else strides[stage], dilation, style))
+            layers += [
+                block(outputs, outputs, kernel, (1, 1), dilation, style) for _ in range(options.depth[stage - 1])
+            ]
+            if pooled:
+                layers.append(_pool(options.pooling, strides[stage]))
         self.body = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * channels[-1] + 1, classes)
+        self.summary = Summary(channels[-1], options.summary)
+        self.dropout = nn.Dropout(options.dropout)
+        self.head = nn.Linear(self.summary.width + 1, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.maximum(x, x.amax((1, 2), keepdim=True) - RANGE_DB)
-        level = x.mean((1, 2), keepdim=True)
-        maps = self.stem_norm(self.stem(((x - level) / SCALE_DB).unsqueeze(1)))
-        maps = self.body(torch.relu(maps + self.pitch))
-        summary = torch.cat([maps.mean((2, 3)), maps.amax((2, 3)), level.flatten(1) / 50.0], dim=1)
+        x, level = self.input(x)
+        maps = self.stem_norm(self.stem(x.unsqueeze(1)))
+        if self.pitch is not None:
+            maps = maps + self.pitch
+        maps = self.body(self.activation(maps))
+        summary = torch.cat([self.summary(maps.flatten(2)), level], dim=1)
         logits: Tensor = self.head(self.dropout(summary))
         return logits
-
-    def folded(self) -> Cnn:
-        """See `registry.for_use`."""
-        network = for_use(self)
-        assert isinstance(network, Cnn)
-        return network
 
 
 def build(shape: tuple[int, int], classes: int, options: Options) -> Cnn:
     """See `registry.build_network`."""
-    return Cnn(classes, shape[1], options.channels, options.depth, options.dropout)
+    if options.pooling != "stride":
+        for axis, strides in ((0, options.frame_strides or options.strides), (1, options.strides)):
+            left = shape[axis]
+            for stride in _each(strides, len(options.channels)):
+                left //= stride
+            if not left:
+                raise EarwitnessError(
+                    f"network cnn: its pooling leaves nothing of a window {list(shape)}: try smaller strides"
+                )
+    return Cnn(shape, classes, options)
+
+
+def _each(values: Sequence[int], count: int) -> list[int]:
+    """One value for the stem and each stage."""
+    return [values[min(place, len(values) - 1)] for place in range(count)]
+
+
+def _pool(kind: str, stride: Pair) -> nn.Module:
+    return nn.MaxPool2d(stride) if kind == "max" else nn.AvgPool2d(stride)

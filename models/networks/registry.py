@@ -6,7 +6,7 @@ A network's file has `Options` (a `NetworkOptions`), `build(shape, classes, opti
 earlier bundles name options that say nothing any more.
 
 **The rule of names.** A batch norm behind the convolution or linear layer NAME of the same module is called NAME_norm.
-By that `for_use` finds what to fold.
+By that `for_use` finds what to fold; a norm of rows [rows, values] without such a layer becomes a factor and a summand.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from __future__ import annotations
 import copy
 import importlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -26,13 +26,37 @@ if TYPE_CHECKING:
     from torch import nn
 
 NETWORKS = {
+    "perceptron": "one linear layer over the statistics of a window",
+    "shallow": "one hidden layer over the statistics of a window",
+    "deep": "a multilayer perceptron with chosen layers and activation",
+    "autoencoder": "gives windows back through a narrow place; what it cannot give back is unfamiliar",
+    "cnn1d": "one-dimensional convolutions on samples (front end `waveform`)",
     "cnn": "two-dimensional convolutions over time and frequency",
+    "rnn": "plain recurrent cells over frames",
+    "lstm": "long short-term memory over frames",
+    "gru": "gated recurrent units over frames",
+    "tdnn": "dilated one-dimensional convolutions over frames, statistics over the window",
+    "crnn": "two-dimensional convolutions, then gated recurrent units over frames",
+    "stream": "causal convolutions and pooled memory that go on from hop to hop, for live use",
 }
 """One line on each kind; the name is that of its file."""
 
 
 class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of every network's `Options`; each field is `Annotated` with an `msgspec.Meta(description=…)`."""
+
+
+Sizes = Annotated[tuple[Annotated[int, msgspec.Meta(ge=1)], ...], msgspec.Meta(min_length=1)]
+Dropout = Annotated[
+    float, msgspec.Meta(ge=0, lt=1, description="share of values left out in training, before the last layer")
+]
+
+
+def check_odd(kernels: Iterable[int]) -> None:
+    """For an `Options`: ValueError, which becomes an EarwitnessError, where a kernel has no middle."""
+    for kernel in kernels:
+        if kernel % 2 == 0:
+            raise ValueError(f"a kernel must be odd, not {kernel}: {kernel - 1} or {kernel + 1}")
 
 
 def options_of(kind: str) -> type[NetworkOptions]:
@@ -56,6 +80,10 @@ def read_options(kind: str, options: Mapping[str, Any]) -> NetworkOptions:
     for name in options:
         if name not in struct.__struct_fields__:
             raise EarwitnessError(f"network {kind} has no option {name!r}; {nearest(name, struct.__struct_fields__)}")
+    for field in msgspec.structs.fields(struct):
+        choices, value = _choices(field.type), options.get(field.name)
+        if choices and isinstance(value, str) and value not in choices:
+            raise EarwitnessError(f"network {kind}: {field.name} is {value!r}; {nearest(value, choices)}")
     try:
         return msgspec.convert(options, struct)
     except msgspec.ValidationError as error:
@@ -109,8 +137,11 @@ def for_use(network: nn.Module) -> nn.Module:
         for name, norm in list(module.named_children()):
             if name.endswith("_norm") and isinstance(norm, nn.modules.batchnorm._BatchNorm):
                 layer = name.removesuffix("_norm")
-                setattr(module, layer, _fused(getattr(module, layer), norm))
-                setattr(module, name, nn.Identity())
+                if hasattr(module, layer):
+                    setattr(module, layer, _fused(getattr(module, layer), norm))
+                    setattr(module, name, nn.Identity())
+                else:
+                    setattr(module, name, _scaled(norm))
     return used
 
 
@@ -130,13 +161,28 @@ def _fused(layer: nn.Module, norm: Any) -> nn.Module:
     return fuse_conv_bn_eval(layer, norm, transpose=transposed)  # type: ignore[type-var]
 
 
+def _scaled(norm: Any) -> nn.Module:
+    """A batch norm of rows in evaluation mode, as the diagonal of a linear layer."""
+    from .inputs import Scaled
+
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return Scaled(scale.detach(), (norm.bias - norm.running_mean * scale).detach())
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The values of a Literal, Annotated or not; none for another type."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _choices(typing.get_args(kind)[0])
+    return typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+
+
 def _type_name(kind: Any) -> str:
     """A type in words: "int", "list of int", "one of relu, elu"."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if choices := _choices(kind):
+        return "one of " + ", ".join(choices)
     if origin is typing.Annotated:
         return _type_name(inner[0])
-    if origin is typing.Literal:
-        return "one of " + ", ".join(map(str, inner))
     if origin in (tuple, list):
         return f"list of {_type_name(inner[0])}"
     return str(getattr(kind, "__name__", kind))

@@ -39,11 +39,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The tiny bundle; not to be changed."""
     torch = pytest.importorskip("torch", reason="bundles are made with torch (extra train)")
     from earwitness.models.export import to_onnx
-    from earwitness.models.networks.cnn import Cnn
+    from earwitness.models.networks.registry import build_network, for_use
 
     torch.manual_seed(0)
-    network = Cnn(len(LABELS), channels=NETWORK["channels"], depth=NETWORK["depth"])
-    files = to_onnx(network.folded(), (32, 64)) | {"CREDITS.txt": b"nobody\n"}
+    network = build_network("cnn", (32, 64), len(LABELS), NETWORK)
+    files = to_onnx(for_use(network), (32, 64)) | {"CREDITS.txt": b"nobody\n"}
     return write_bundle(tmp_path_factory.mktemp("bundles") / "tiny", manifest(), files)
 
 
