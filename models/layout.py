@@ -66,7 +66,8 @@ def to_scores(tensor: Tensor, output: Output, windows: int, labels: int) -> Arra
         raise EarwitnessError(
             f"output {output.name!r} is {list(np.shape(tensor))} for {windows} windows and {labels} labels"
         )
-    scores = activate(values, output)
+    with np.errstate(invalid="ignore"):  # what is no number is told below, in a line that says more
+        scores = activate(values, output)
     if output.reduce == "mean":
         scores = scores.mean(axis=1, dtype=np.float32)
     elif output.reduce == "max":

@@ -92,6 +92,9 @@ class GraphRuntime:
             scores = to_scores(values, self.manifest.output, count, self._labels)
         except EarwitnessError as error:
             raise EarwitnessError(f"bundle {self.bundle.path}: {error}") from None
+        for state, each in zip(self.manifest.states, carried, strict=True):
+            if list(each.shape) != (shape := state_shape(state, count)):
+                raise self._misfit(f"it gives the state {state.output!r} as {list(each.shape)}, not {shape}")
         return scores, {state.input: each for state, each in zip(self.manifest.states, carried, strict=True)}
 
     def _row(self, states: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:

@@ -127,7 +127,7 @@ def test_three_seconds_at_48_khz_live_and_offline(tmp_path: Path) -> None:
 
 def test_an_output_that_is_neither_used_nor_ignored_is_told(tmp_path: Path) -> None:
     other = birds(tmp_path, output=Output(name="y", activation="sigmoid"))
-    with pytest.raises(EarwitnessError, match=r"gives 'embeddings' too, which the manifest does not name as output.ign"):
+    with pytest.raises(EarwitnessError, match=r"gives 'embeddings' too, which the manifest does not name as output.i"):
         open_runtime(other, "cpu")
     with pytest.raises(EarwitnessError, match=r"gives no 'embedings'.* did you mean 'embeddings'"):
         open_runtime(birds(tmp_path, output=Output(name="y", ignored=["embedings"])), "cpu")
