@@ -1,7 +1,10 @@
 """The classify node: frames in, scores and events out, for one model and all streams.
 
 Windows that are complete wait for each other, of whatever stream, until a batch is full or the first of them has
-waited for `DEADLINE_S`; then one call scores them all. A window's scores do not depend on its company.
+waited for `DEADLINE_S`; then one call scores them all. A window's scores do not depend on its company. What a stateful
+model carries for a stream, the scorer keeps until the segment is over.
+
+A GPU that fails is an alarm, not an end: the windows that it had are scored on the CPU, and all that follow.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.bundle import Bundle, find_bundle
-from ..models.runtime import Runtime, open_runtime
+from ..models.runtime import Runtime, Scorer, open_runtime
 from ..stream.bus import Publisher
 from ..stream.clock import span_ns
 from ..stream.detect import Decision, Detector, Start
 from ..stream.detect_settings import detect_settings
+from ..stream.errors import EarwitnessError
 from ..stream.features.frontend import FrontEndSpec, silence
 from ..stream.ledger import Hole, Ledger
 from ..stream.messages import Ended, EventEnd, EventStart, FeatureBlock, Gap, LedgerRow, Message, ScoreBlock, topic_of
@@ -46,7 +50,9 @@ class ClassifyNode(Node):
         manifest = self.bundle.manifest
         self._spec = manifest.front_end
         self._front_end, self._dims = self._spec.hash, self._spec.dims
-        self._runtime = runtime or open_runtime(self.bundle, device=job.config.device)
+        self._scorer = Scorer(
+            runtime or self._open(job.config.device), manifest.states, spare=lambda: open_runtime(self.bundle, "cpu")
+        )
         chosen = next((m for m in job.config.model_settings if m.bundle == job.part), None)
         self._thresholds = {**manifest.thresholds, **(chosen.thresholds if chosen else {})}
         self._settings = detect_settings(manifest.detection, job.config.detect)
@@ -131,7 +137,9 @@ class ClassifyNode(Node):
         began = time.perf_counter()
         for row, (_, window) in enumerate(waiting):
             self._batch[row] = window.values
-        scores = self._runtime.scores(self._batch[: len(waiting)])
+        scores = self._scorer.scores(self._batch[: len(waiting)], [stream.name for stream, _ in waiting])
+        if self._scorer.failure:
+            self._tell_of_gpu(self._scorer.failure)
         self.delay("classify", time.perf_counter() - began)
         self.counts["windows"] += len(waiting)
         self.counts["batches"] += 1
@@ -233,6 +241,7 @@ class ClassifyNode(Node):
             self._wait_for_company(stream, window)
         self._score()
         self._announce(stream, stream.detector.flush())
+        self._scorer.forget(stream.name)
         stream.segment_sample = -1
 
     def _stream(self, name: str, epoch: int, rate: int) -> _Stream:
@@ -265,6 +274,19 @@ class ClassifyNode(Node):
             rate=rate,
             segment_sample=segment_sample,
         )
+
+    def _open(self, device: str) -> Runtime:
+        """The runtime that was asked for. Where a GPU fails, or is gone since this node was started anew, the CPU's."""
+        try:
+            return open_runtime(self.bundle, device)
+        except Exception as error:
+            if device == "cpu" or (isinstance(error, EarwitnessError) and not self.job.ledger):
+                raise
+            self._tell_of_gpu(next(iter(str(error).splitlines()), "") or type(error).__name__)
+            return open_runtime(self.bundle, "cpu")
+
+    def _tell_of_gpu(self, why: str) -> None:
+        self.alarm("gpu-gone", f"{self.bundle.tag} goes on on the CPU, as the GPU failed: {why}")
 
     def _new_windows(self) -> Windows:
         manifest = self.bundle.manifest

@@ -9,7 +9,7 @@ from earwitness.models.bundle import Bundle
 from earwitness.nodes.classify import ClassifyNode
 from earwitness.nodes.features import FeaturesNode, Wanted
 from earwitness.nodes.node import Job
-from earwitness.stream.config import Config
+from earwitness.stream.config import Config, build
 from earwitness.stream.messages import AudioBlock, Ended, EventStart, ScoreBlock
 from earwitness.stream.testing import MemoryBus
 
@@ -17,13 +17,13 @@ Array = NDArray[np.float32]
 BEGAN_NS = 10**18
 
 
-def live(bundle: Bundle, samples: Array, rate: int, block: int = 4000) -> tuple[Array, list[str]]:
+def live(bundle: Bundle, samples: Array, rate: int, block: int = 4000, device: str = "auto") -> tuple[Array, list[str]]:
     """Scores [windows, labels] and the labels of the events that begin, of float32 samples of one source."""
     manifest, bus = bundle.manifest, MemoryBus()
     wanted = Wanted(manifest.front_end, manifest.window_frames, manifest.hop_frames)
     nodes = [
         FeaturesNode(Job(node="features", config=Config()), bus.publisher(), wanted=[wanted]),
-        ClassifyNode(Job(node="classify", config=Config()), bus.publisher(), bundle=bundle),
+        ClassifyNode(Job(node="classify", config=build({"device": device}, "a test")), bus.publisher(), bundle=bundle),
     ]
     inboxes = [bus.subscriber(node.subscriptions()[0]) for node in nodes]
     sender = bus.publisher()

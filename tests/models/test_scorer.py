@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earwitness.models.bundle import Bundle, Input, Network, State, write_bundle
+from earwitness.models.bundle import Bundle, Input, Network, State, find_bundle, write_bundle
 from earwitness.models.runtime import OnnxRuntime, Scorer, TorchRuntime, open_runtime, why_no_cuda
 from earwitness.stream.errors import EarwitnessError
+from earwitness.stream.sources.demo_sounds import church_bells, clapping, clock_alarm, door_wood_knock
 
 from .conftest import LABELS, manifest
+from .live import live
 
 HOP = 10
 OPTIONS = {"channels": [4, 6, 8, 10, 12], "memory_hops": [3, 9], "level_hops": 4, "hop_frames": HOP}
@@ -196,6 +198,23 @@ def test_a_network_without_states_is_no_stateful_bundle(made_stream: Bundle, tmp
     bundle = write_bundle(tmp_path / "tiny", told, made_stream.contents)
     with pytest.raises(EarwitnessError, match=r"has states, which a network cnn does not carry|not of its network"):
         TorchRuntime(bundle, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["esc50-cnn", "stream"])
+def test_a_classify_node_on_cuda_and_one_on_the_cpu_give_the_same_events(made_stream: Bundle, name: str) -> None:
+    bundle = made_stream if name == "stream" else find_bundle(name)
+    if obstacle := why_no_cuda(bundle):
+        pytest.skip(obstacle)
+    rng, sr = np.random.default_rng(3), bundle.manifest.front_end.sr
+    scene = np.concatenate([0.3 * make(rng, sr) for make in (church_bells, clock_alarm, clapping, door_wood_knock)])
+    samples = (scene + 1e-3 * rng.standard_normal(len(scene))).astype(np.float32)
+    (on_cuda, heard_by_cuda), (on_cpu, heard_by_cpu) = (
+        live(bundle, samples, sr, device=device) for device in ("cuda", "cpu")
+    )
+    assert heard_by_cuda == heard_by_cpu
+    assert name == "stream" or heard_by_cpu
+    np.testing.assert_allclose(on_cuda, on_cpu, atol=1e-4)
 
 
 @pytest.mark.gpu

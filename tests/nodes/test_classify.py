@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from earwitness.models.bundle import State
+from earwitness.models.runtime import Scorer
 from earwitness.nodes import classify
 from earwitness.nodes.classify import BATCH, ClassifyNode, event_id
 from earwitness.nodes.node import Job
 from earwitness.stream.config import Config, build
+from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import FrontEndSpec, silence
-from earwitness.stream.messages import Ended, EventEnd, EventStart, FeatureBlock, Gap, ScoreBlock
+from earwitness.stream.messages import Alarm, Ended, EventEnd, EventStart, FeatureBlock, Gap, LedgerRow, ScoreBlock
 from earwitness.stream.testing import MemoryBus
 from earwitness.stream.windowing import windows_of
 
 SPEC = FrontEndSpec()
 LENGTH, HOP = 96, 24
 FRAME = SPEC.hop_length
+STATES = [State(input="memory", output="next_memory", shape=[1])]
+
+Scores = NDArray[np.float32]
 
 
 class LoudIsDog:
@@ -38,16 +46,47 @@ class LoudIsDog:
         return np.stack([loud, 1 - loud], axis=1)
 
 
+class Listener:
+    """A stateful model: it hears a dog as long as it remembers something loud, and that fades by half with each hop."""
+
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def call(self, windows: Scores, states: Mapping[str, Scores]) -> tuple[Scores, dict[str, Scores]]:
+        self.batches.append(len(windows))
+        loud = (windows.max(axis=(1, 2)) > -30).astype(np.float32)[:, None]
+        memory = np.maximum(loud, states["memory"] / 2)
+        return np.concatenate([memory * np.float32(0.9), 1 - memory], axis=1), {"memory": memory}
+
+    def scores(self, windows: Scores) -> Scores:
+        return Scorer(self, STATES).scores(windows, [0] * len(windows))
+
+
+class GoneGpu(Listener):
+    """The same on a GPU that fails at its third call and ever after."""
+
+    device = "cuda"
+
+    def call(self, windows: Scores, states: Mapping[str, Scores]) -> tuple[Scores, dict[str, Scores]]:
+        if len(self.batches) == 2:
+            raise RuntimeError("CUDA error: device lost\nmore lines that nobody needs")
+        return super().call(windows, states)
+
+
 class Bench:
     """A classify node on a bus in memory, and the hands to feed it."""
 
-    def __init__(self, **job: Any):
+    def __init__(self, model: Any = None, **job: Any):
+        self.model = model or LoudIsDog()
+        stateful = isinstance(self.model, Listener)
         manifest = SimpleNamespace(
             name="dogs", front_end=SPEC, labels=["dog", "background"], background="background",
-            thresholds={"dog": 0.5}, detection={"smooth_windows": 1}, window_frames=LENGTH, hop_frames=HOP,
+            thresholds={"dog": 0.5}, detection={"smooth_windows": 1}, window_frames=10 if stateful else LENGTH,
+            hop_frames=10 if stateful else HOP, states=STATES if stateful else [],
         )  # fmt: skip
         bundle: Any = SimpleNamespace(manifest=manifest, tag="dogs@abcdef")
-        self.model = LoudIsDog()
         self.bus = MemoryBus()
         self.sender = self.bus.publisher()
         told = Job(**{"node": "classify", "config": Config(), **job})
@@ -234,6 +273,102 @@ def test_a_threshold_of_the_run_goes_before_the_bundles() -> None:
     bench.end(500 * FRAME)
     bench.run()
     assert bench.bus.of(EventStart) == []
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 35)), min_size=1, max_size=20), st.booleans())
+def test_streams_of_a_stateful_model_that_are_out_of_step_score_as_each_does_alone(
+    portions: list[tuple[str, int]], company: bool
+) -> None:
+    whole = {name: bark(35 * len(portions), 12 * at, 12 * at + 20) for at, name in enumerate("abc")}
+    bench, heard = Bench(Listener()), dict.fromkeys("abc", 0)
+    for name, length in portions:
+        first = heard[name]
+        bench.features(whole[name][first : first + length], first, stream=name)
+        heard[name] += length
+        if not company:
+            bench.run()
+    bench.run()
+    for name, frames in heard.items():
+        bench.end(frames * FRAME, stream=name)
+    bench.run()
+    for name, frames in heard.items():
+        windows = windows_of(whole[name][:frames], 10, 10, silence(SPEC))
+        expected = Listener().scores(windows) if len(windows) else np.empty((0, 2))
+        np.testing.assert_array_equal(bench.scores(name), expected)
+
+
+def test_what_a_stateful_model_remembers_ends_with_the_segment() -> None:
+    bench = Bench(Listener())
+    bench.features(bark(24, 0, 24), 0)
+    bench.features(bark(30, 0, 0), 0, stream="other")
+    bench.gap(24 * FRAME, 50 * FRAME)
+    bench.features(bark(30, 0, 0), 0, segment=50 * FRAME)
+    bench.run()
+    assert bench.scores()[:, 0].tolist() == [np.float32(0.9)] * 3 + [0.0] * 3
+    bench.end(80 * FRAME)
+    bench.end(30 * FRAME, stream="other")
+    bench.run()
+    assert len(bench.bus.of(EventEnd)) == 1
+
+
+def test_one_stream_in_haste_is_stepped_in_order_and_many_share_a_call() -> None:
+    bench = Bench(Listener())
+    bench.features(bark(40, 0, 10), 0)
+    bench.run()
+    assert bench.model.batches == [1, 1, 1, 1]
+    for number in range(6):
+        bench.features(bark(20, 0, 0), 0, stream=f"s{number}")
+    bench.run()
+    bench.node._waiting_since -= 1
+    bench.node.tick()
+    assert bench.model.batches[4:] == [6, 6]
+
+
+def test_a_gpu_that_fails_is_an_alarm_and_the_cpu_goes_on_where_it_was(monkeypatch: Any) -> None:
+    asked: list[str] = []
+
+    def open_cpu(bundle: Any, device: str) -> Listener:
+        asked.append(device)
+        return Listener()
+
+    monkeypatch.setattr(classify, "open_runtime", open_cpu)
+    benches = [Bench(GoneGpu()), Bench(Listener())]
+    for bench in benches:
+        for first in range(0, 90, 10):
+            bench.features(bark(90, 15, 30)[first : first + 10], first)
+            bench.run()
+        bench.end(90 * FRAME)
+        bench.run()
+    gone, sound = benches
+    np.testing.assert_array_equal(gone.scores(), sound.scores())
+    assert [(e.label, e.onset_sample, e.score) for e in gone.bus.of(EventStart)] == [
+        (e.label, e.onset_sample, e.score) for e in sound.bus.of(EventStart)
+    ]
+    assert len(gone.bus.of(EventStart)) == 1
+    (alarm,) = gone.bus.of(Alarm)
+    assert (alarm.name, alarm.state) == ("gpu-gone", "raised")
+    assert alarm.text == "dogs@abcdef goes on on the CPU, as the GPU failed: CUDA error: device lost"
+    assert asked == ["cpu"]
+    assert sound.bus.of(Alarm) == []
+
+
+def test_a_node_that_is_started_anew_without_its_gpu_goes_on_on_the_cpu(monkeypatch: Any) -> None:
+    def without_gpu(bundle: Any, device: str) -> Listener:
+        if device != "cpu":
+            raise EarwitnessError("device 'cuda': no NVIDIA GPU is to be seen")
+        return Listener()
+
+    monkeypatch.setattr(classify, "open_runtime", without_gpu)
+    bundle = Bench(Listener()).node.bundle
+    config, bus = build({"device": "cuda"}, "a test"), MemoryBus()
+    with pytest.raises(EarwitnessError, match="no NVIDIA GPU"):
+        ClassifyNode(Job(node="classify", config=config), bus.publisher(), bundle=bundle)
+    row = LedgerRow(stream="s", epoch=1, place="classify dogs@abcdef", rate=16000, received=10, lost={}, next_sample=10,
+                    ended=False, final=False)  # fmt: skip
+    node = ClassifyNode(Job(node="classify", config=config, ledger=(row,)), bus.publisher(), bundle=bundle)
+    assert [alarm.name for alarm in bus.of(Alarm)] == ["gpu-gone"]
+    assert node.ledger_rows() == (row,)
 
 
 def test_an_event_id_is_a_ulid_that_sorts_by_time() -> None:
