@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -66,26 +67,25 @@ def in_threads(
     At most `AHEAD` results a thread wait to be taken.
     """
     count = max(1, workers or os.cpu_count() or 1)
+    coming = iter(items)
     waiting: deque[tuple[Clip, Future[Made]]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="clips") as pool:
         try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) >= AHEAD * count:
-                    yield _finished(waiting)
-            while waiting:
-                yield _finished(waiting)
+            while True:
+                for item in islice(coming, AHEAD * count - len(waiting)):
+                    waiting.append((item, pool.submit(work, item)))
+                if not waiting:
+                    return
+                item, future = waiting.popleft()
+                try:
+                    made = future.result()
+                except EarwitnessError as error:
+                    yield item, error
+                else:
+                    yield item, made
         finally:  # whoever takes them has enough, or failed
             for _, future in waiting:
                 future.cancel()
-
-
-def _finished(waiting: deque[tuple[Clip, Future[Made]]]) -> tuple[Clip, Made | EarwitnessError]:
-    item, future = waiting.popleft()
-    try:
-        return item, future.result()
-    except EarwitnessError as error:
-        return item, error
 
 
 def _readable(

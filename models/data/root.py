@@ -1,4 +1,4 @@
-"""Where the recordings are: `$EARWITNESS_DATA`, else `../shared/data` beside the checkout."""
+"""Where the recordings are."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from pathlib import Path
 from ...stream.errors import EarwitnessError, nearest
 
 
-def data_root(given: str | Path | None = None) -> Path:
-    """The folder that holds the data sets: the one given, else `$EARWITNESS_DATA`, else `../shared/data`.
+def data_root(given: str | Path | None = None, make: bool = False) -> Path:
+    """The folder that holds the data sets.
+
+    The one given, else `$EARWITNESS_DATA`, else `../shared/data` where that is there, else `earwitness` in
+    `$XDG_DATA_HOME` or `~/.local/share`.
+
+    Args:
+        make: make it where it is not there.
 
     Raises:
-        EarwitnessError: there is no such folder.
+        EarwitnessError: there is no such folder, or it cannot be made.
     """
     named = given or os.environ.get("EARWITNESS_DATA")
-    root = Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    root = Path(named).expanduser() if named else _beside_the_checkout()
+    if not named and not root.is_dir():
+        root = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "earwitness"
+    if make:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EarwitnessError(f"cannot make {root}: {error.strerror}; choose another with --root") from None
     if not root.is_dir():
-        raise EarwitnessError(f"no folder of data at {root}: name one with --data-root or EARWITNESS_DATA")
+        raise EarwitnessError(f"no folder of data at {root}: name one with --root or EARWITNESS_DATA")
     return root
 
 
@@ -28,3 +41,7 @@ def data_folder(root: Path, name: str) -> Path:
         there = [entry.name for entry in root.iterdir() if entry.is_dir()]
         raise EarwitnessError(f"no data set {name!r} in {root}: {nearest(name, there)}")
     return folder
+
+
+def _beside_the_checkout() -> Path:
+    return Path(__file__).resolve().parents[2].parent / "shared" / "data"

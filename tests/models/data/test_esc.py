@@ -80,7 +80,7 @@ def test_the_data_root_is_the_one_given_else_the_variables(tones: Path, monkeypa
     monkeypatch.setenv("EARWITNESS_DATA", str(tones))
     assert data_root() == tones
     assert data_root(tones.parent) == tones.parent
-    with pytest.raises(EarwitnessError, match="--data-root"):
+    with pytest.raises(EarwitnessError, match="--root"):
         data_root(tones / "nowhere")
     with pytest.raises(EarwitnessError, match="did you mean 'tones'"):
         data_folder(tones, "tone")
