@@ -71,7 +71,7 @@ def evaluate_bundle(
     """
     runtime = open_runtime(bundle, device)
     hearing = hear(bundle, open_dataset(data, root), root, folds, licences, runtime, label_map)
-    judgement = judge(hearing, unit, cost_of(bundle, runtime, _some_windows(bundle, hearing.clips)))
+    judgement = judge(hearing, unit, cost_of(bundle, runtime, some_windows(bundle, hearing.clips)))
     if backgrounds:
         held_out = held_out_backgrounds(data_root(root), bundle.manifest.front_end.sr)
         judgement = msgspec.structs.replace(judgement, false_alarms=false_alarms(bundle, runtime, held_out))
@@ -145,12 +145,13 @@ def false_alarms(bundle: Bundle, runtime: Runtime, backgrounds: Iterable[Backgro
         kind = background.kind + (f" {background.name}" if background.kind in ("room", "speech") else "")
         seconds[kind] += len(background.samples)
         labels.setdefault(kind, Counter()).update(listen(bundle, runtime, background.samples)[1])
-    return {
-        kind: FalseAlarms(
-            seconds=seconds[kind] / bundle.manifest.front_end.sr, events=heard.total(), labels=dict(heard)
+    alarms = {}
+    for kind, heard in labels.items():
+        time_s, events = seconds[kind] / bundle.manifest.front_end.sr, heard.total()
+        alarms[kind] = FalseAlarms(
+            seconds=time_s, events=events, per_hour=events * 3600 / time_s, labels=dict(heard.most_common())
         )
-        for kind, heard in labels.items()
-    }
+    return alarms
 
 
 def held_out_backgrounds(root: Path, sr: int, seed: int = 1000) -> list[Background]:
@@ -248,7 +249,7 @@ class _Columns:
         return tuple(events)
 
 
-def _some_windows(bundle: Bundle, heard: Sequence[Heard]) -> Array:
+def some_windows(bundle: Bundle, heard: Sequence[Heard]) -> Array:
     """As many windows as are timed, of the first clips."""
     manifest, read = bundle.manifest, _reader(bundle, lambda note: None)
     windows: list[Array] = []

@@ -113,12 +113,8 @@ class FalseAlarms(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds: float
     events: int
+    per_hour: float
     labels: dict[str, int]
-
-    @property
-    def per_hour(self) -> float:
-        """Events in an hour of such sound."""
-        return self.events * 3600 / self.seconds
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
