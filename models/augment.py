@@ -151,9 +151,13 @@ def __getattr__(name: str) -> Any:
     """`WindowMaker` until the trainer takes its batches of `batches`."""
     if name != "WindowMaker":
         raise AttributeError(name)
+    from .mixtures import Mixtures
     from .power_batches import PowerMaker
 
     class WindowMaker(PowerMaker):
+        def __init__(self, events: Any, quiet: Any, labels: Any, spec: Any, frames: int, settings: Any) -> None:
+            super().__init__(Mixtures(events, quiet, labels, settings), spec, frames)
+
         def draw(self, size: int, seed: Any) -> Any:
             return tuple(tensor.numpy() for tensor in super().draw(size, seed))
 

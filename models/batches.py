@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from ..stream.features.frontend import FrontEndSpec
+from .audio_batches import AudioMaker, window_samples
 from .augment import PLAIN, Augmentation
 from .data.background import Background
 from .data.clip import BACKGROUND, Clip
 from .data.recordings import Keeping, of_backgrounds, of_clips
-from .power_batches import PowerMaker
+from .mixtures import Mixtures
+from .power_batches import PowerMaker, why_not_powers
 
 Batch = tuple[Tensor, Tensor]
 
@@ -66,10 +68,15 @@ def make_batches(
     Raises:
         EarwitnessError: nothing to train on, a clip of an unknown label, or a front end not to be had on tensors.
     """
-    keeping = Keeping(spec, window_frames, outside=augmentation.outside, speeds=augmentation.kept_speeds)
+    if why_not_powers(spec, augmentation):
+        maker: type[PowerMaker | AudioMaker] = AudioMaker
+        keeping = Keeping(spec, window_samples(spec, window_frames), samples=True, outside=augmentation.outside)
+    else:
+        maker = PowerMaker
+        keeping = Keeping(spec, window_frames, outside=augmentation.outside, speeds=augmentation.kept_speeds)
     events = of_clips([clip for clip in clips if clip.label != BACKGROUND], keeping, say)
     quiet = of_backgrounds(backgrounds, keeping, [clip for clip in clips if clip.label == BACKGROUND], say)
-    return PowerMaker(events, quiet, labels, spec, window_frames, augmentation, device)
+    return maker(Mixtures(events, quiet, labels, augmentation, device), spec, window_frames)
 
 
 @contextmanager

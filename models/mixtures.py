@@ -85,6 +85,7 @@ class Mixtures:
     Attributes:
         shelf: all recordings.
         kept_speeds: those that each event is kept at.
+        augmentation, device: as given.
 
     Raises:
         EarwitnessError: no recording at all, or one of an unknown label.
@@ -100,7 +101,7 @@ class Mixtures:
     ) -> None:
         if not events and not backgrounds:
             raise EarwitnessError("there is no recording to train on")
-        self._settings = augmentation
+        self.augmentation, self.device = augmentation, torch.device(device)
         self.kept_speeds = np.array(list(dict.fromkeys(event.speed for event in events)) or [1.0])
         self._classes = list(dict.fromkeys(event.label for event in events))
         kinds = sorted({background.kind for background in backgrounds})
@@ -116,7 +117,7 @@ class Mixtures:
 
     def draw(self, size: int, draws: Draws) -> Mixture:
         """What sounds in the windows of one batch; those in which nothing happens are the last."""
-        settings, classes = self._settings, len(self._classes)
+        settings, classes = self.augmentation, len(self._classes)
         empty = round(settings.background_share * size) if len(self._kinds) else 0
         empty = empty if classes else size
         events = size - empty
@@ -154,7 +155,7 @@ class Mixtures:
         """A recording of each class; `speeds` and `rates` are filled in."""
         if not len(classes):
             return classes
-        settings, size = self._settings, len(classes)
+        settings, size = self.augmentation, len(classes)
         chosen = self.shelf.draw_of(classes, draws.of(purpose), len(self.kept_speeds))
 
         def often(what: str, share: float, between: tuple[float, float]) -> Numbers:
@@ -187,17 +188,17 @@ class Mixtures:
 
     def _muted(self, size: int, events: int, draws: Draws) -> Numbers:
         """A stretch of some backgrounds. Clips of events bring such edges with them already."""
-        if not self._settings.mute:
+        if not self.augmentation.mute:
             return np.zeros((size, 2))
         first = draws.uniform("mute from", (-0.5, 1.0), size)
         length = draws.uniform("mute for", (1 / 16, 1.0), size)
-        muted = draws.chance("mute", self._settings.mute, size) & (np.arange(size) >= events)
+        muted = draws.chance("mute", self.augmentation.mute, size) & (np.arange(size) >= events)
         return np.where(muted[:, None], np.stack((first, first + length), 1), 0.0)
 
     def _shared(self, recordings: Whole, shares: Numbers, events: int) -> NDArray[np.float32]:
         targets = np.tile(self._nothing, (len(shares), 1))
         first, second = self._targets[recordings[:events, 0]], self._targets[recordings[:events, 1]]
-        targets[:events] = shared_targets(first, second, shares[:events, None].astype(np.float32), self._settings)
+        targets[:events] = shared_targets(first, second, shares[:events, None].astype(np.float32), self.augmentation)
         return targets
 
 

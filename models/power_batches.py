@@ -25,7 +25,6 @@ from ..stream.errors import EarwitnessError
 from ..stream.features.frontend import FrontEndSpec
 from .augment import Augmentation
 from .augment_windows import hidden, mixed_up, response_db
-from .data.recordings import Recording
 from .draws import Draws
 from .frontend_batch import DB_PER_NEPER
 from .mixtures import Mixture, Mixtures, level_db
@@ -35,34 +34,20 @@ class PowerMaker:
     """Draws batches of training windows of a log-mel front end; see `batches.BatchMaker`.
 
     Args:
-        events: recordings of the classes, as powers.
-        backgrounds: recordings in which nothing happens.
-        labels: of the targets; the background's among them or not.
+        mixtures: what sounds in the windows; its recordings are kept as powers.
         spec: the front end; its floor and logarithm finish each window.
         window_frames: frames per window.
-        augmentation: how windows are changed.
-        device: where the recordings lie and the windows are made.
 
     Raises:
-        EarwitnessError: a front end or a change that mel powers do not give; no recording; an unknown label.
+        EarwitnessError: a front end or a change that mel powers do not give.
     """
 
-    def __init__(
-        self,
-        events: Sequence[Recording],
-        backgrounds: Sequence[Recording],
-        labels: Sequence[str],
-        spec: FrontEndSpec,
-        window_frames: int,
-        augmentation: Augmentation,
-        device: str | torch.device = "cpu",
-    ) -> None:
-        if obstacle := why_not_powers(spec, augmentation):
+    def __init__(self, mixtures: Mixtures, spec: FrontEndSpec, window_frames: int) -> None:
+        if obstacle := why_not_powers(spec, mixtures.augmentation):
             raise EarwitnessError(f"windows cannot be mixed as mel powers: {obstacle}")
-        self._mixtures = Mixtures(events, backgrounds, labels, augmentation, device)
+        self._mixtures, self._settings, self._device = mixtures, mixtures.augmentation, mixtures.device
         self._totals = self._mixtures.shelf.values.sum(1)
-        self._spec, self._frames, self._settings = spec, window_frames, augmentation
-        self._device = torch.device(device)
+        self._spec, self._frames = spec, window_frames
 
     @torch.no_grad()
     def draw(self, size: int, seed: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -65,9 +65,7 @@ class Keeping:
     @property
     def step(self) -> int:
         """Values along time from one place where a window may begin to the next: 10 ms or so."""
-        if not self.samples:
-            return 1
-        return self.spec.hop_length if self.spec.hop_length > 1 else max(1, self.spec.sr // 100)
+        return level_step(self.spec) if self.samples else 1
 
     def values_of(self, samples: Values) -> Values:
         """What is kept of a sound."""
@@ -137,6 +135,11 @@ def _readable(
             say(f"left out: {clip.path}: {len(samples)} samples are less than a frame")
             continue
         yield clip, samples
+
+
+def level_step(spec: FrontEndSpec) -> int:
+    """Samples of a block by whose power levels are told: a hop, or 10 ms of a waveform."""
+    return spec.hop_length if spec.hop_length > 1 else max(1, spec.sr // 100)
 
 
 def to_powers(decibels: Values) -> Values:

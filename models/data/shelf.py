@@ -60,6 +60,18 @@ class Shelf:
         places = np.searchsorted(self._ends, recordings + rng.random(len(recordings)), side="right")
         return self._starts[np.minimum(places, len(self._starts) - 1)]
 
+    def cut(self, recordings: Whole, starts: Whole, count: int) -> Tensor:
+        """Values of windows as they are, `[windows, count, ...]`, for recordings and starts `[windows]`."""
+        device = self.values.device
+        start, length, first = (
+            torch.from_numpy(np.ascontiguousarray(each)).to(device)[:, None]
+            for each in (starts, self._lengths[recordings], self._firsts[recordings])
+        )
+        offsets = torch.arange(count, device=device)
+        values = self.values[(offsets + (first + start)).clamp_(0, self.silence)]
+        outside = (offsets < -start) | (offsets >= length - start)
+        return values.masked_fill_(outside[(...,) + (None,) * (values.ndim - 2)], 0)
+
     def rows(self, recordings: Whole, starts: NDArray[np.number], count: int, steps: NDArray[np.floating]) -> Tensor:
         """Which of `values` make windows of `count`, int64 `[*shape, count]` for arrays of one shape.
 

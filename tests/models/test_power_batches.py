@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs torch (extra train)"
 from earwitness.models.augment import PLAIN, Augmentation  # noqa: E402
 from earwitness.models.data.background import Background  # noqa: E402
 from earwitness.models.data.recordings import Keeping, Recording, of_backgrounds, sounding_starts  # noqa: E402
-from earwitness.models.mixtures import level_db  # noqa: E402
+from earwitness.models.mixtures import Mixtures, level_db  # noqa: E402
 from earwitness.models.power_batches import PowerMaker  # noqa: E402
 from earwitness.stream.errors import EarwitnessError  # noqa: E402
 from earwitness.stream.features.frontend import FrontEndSpec  # noqa: E402
@@ -32,7 +32,8 @@ def backgrounds() -> list[Recording]:
 
 
 def maker(settings: Augmentation, events: list[Recording] | None = None, spec: FrontEndSpec = SPEC) -> PowerMaker:
-    return PowerMaker(events or [click("a", 10), click("b", 40)], backgrounds(), LABELS, spec, FRAMES, settings)
+    mixtures = Mixtures(events or [click("a", 10), click("b", 40)], backgrounds(), LABELS, settings)
+    return PowerMaker(mixtures, spec, FRAMES)
 
 
 def drawn(settings: Augmentation, size: int = 100, seed: tuple[int, ...] = (0,), **more: Any) -> tuple[Any, Any]:
@@ -158,7 +159,7 @@ def test_labels_of_a_mixture_can_be_told_as_present() -> None:
 
 
 def test_without_a_background_label_nothing_is_no_label() -> None:
-    _, targets = PowerMaker([click("a", 10)], backgrounds(), ["a"], SPEC, FRAMES, EVENTS).draw(10, (0,))
+    _, targets = PowerMaker(Mixtures([click("a", 10)], backgrounds(), ["a"], EVENTS), SPEC, FRAMES).draw(10, (0,))
     assert sorted(targets[:, 0].tolist()) == [0, 0, *[1] * 8]
 
 
@@ -179,4 +180,4 @@ def test_a_recording_of_an_unknown_label_is_refused() -> None:
     with pytest.raises(EarwitnessError, match="'backgrond', which is no label: did you mean 'background'"):
         maker(PLAIN, [click("backgrond", 3)])
     with pytest.raises(EarwitnessError, match="no recording to train on"):
-        PowerMaker([], [], LABELS, SPEC, FRAMES, PLAIN)
+        Mixtures([], [], LABELS, PLAIN)
