@@ -16,13 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from ..stream.errors import EarwitnessError, nearest
-from .networks.registry import NetworkOptions
+from .networks.registry import NetworkOptions, checked_options
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -166,14 +165,7 @@ def read_family_options(family: str, options: Mapping[str, Any]) -> FamilyOption
     Raises:
         EarwitnessError: no such family, an unknown option with the nearest one, or a value that cannot be.
     """
-    struct = family_options_of(family)
-    for name in options:
-        if name not in struct.__struct_fields__:
-            raise EarwitnessError(f"family {family} has no option {name!r}; {nearest(name, struct.__struct_fields__)}")
-    try:
-        return msgspec.convert(dict(options), struct)
-    except msgspec.ValidationError as error:
-        raise EarwitnessError(f"family {family}: {error}") from error
+    return checked_options(f"family {family}", family_options_of(family), options)
 
 
 def fit_family(

@@ -16,7 +16,7 @@ import importlib
 import typing
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
@@ -45,6 +45,8 @@ NETWORKS = {
 class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of every network's `Options`; each field is `Annotated` with an `msgspec.Meta(description=…)`."""
 
+
+Options = TypeVar("Options", bound=NetworkOptions)
 
 Sizes = Annotated[tuple[Annotated[int, msgspec.Meta(ge=1)], ...], msgspec.Meta(min_length=1)]
 Dropout = Annotated[
@@ -77,24 +79,34 @@ def read_options(kind: str, options: Mapping[str, Any]) -> NetworkOptions:
     """
     module, struct = _module(kind), options_of(kind)
     options = {name: value for name, value in options.items() if name not in getattr(module, "RETIRED", ())}
+    return checked_options(f"network {kind}", struct, options)
+
+
+def checked_options(owner: str, struct: type[Options], options: Mapping[str, Any]) -> Options:
+    """The struct of options, or what is wrong with them: an EarwitnessError that begins with their owner."""
     for name in options:
         if name not in struct.__struct_fields__:
-            raise EarwitnessError(f"network {kind} has no option {name!r}; {nearest(name, struct.__struct_fields__)}")
+            raise EarwitnessError(f"{owner} has no option {name!r}; {nearest(name, struct.__struct_fields__)}")
     for field in msgspec.structs.fields(struct):
         choices, value = _choices(field.type), options.get(field.name)
         if choices and isinstance(value, str) and value not in choices:
-            raise EarwitnessError(f"network {kind}: {field.name} is {value!r}; {nearest(value, choices)}")
+            raise EarwitnessError(f"{owner}: {field.name} is {value!r}; {nearest(value, choices)}")
     try:
-        return msgspec.convert(options, struct)
+        return msgspec.convert(dict(options), struct)
     except msgspec.ValidationError as error:
-        raise EarwitnessError(f"network {kind}: {error}") from error
+        raise EarwitnessError(f"{owner}: {error}") from error
 
 
 def describe(kind: str) -> list[tuple[str, str, Any, str]]:
     """A kind's options for people: (name, type, default, description), in the order of its file."""
-    hints = typing.get_type_hints(options_of(kind), include_extras=True)
+    return describe_options(options_of(kind))
+
+
+def describe_options(struct: type[NetworkOptions]) -> list[tuple[str, str, Any, str]]:
+    """See `describe`."""
+    hints = typing.get_type_hints(struct, include_extras=True)
     found = []
-    for field in msgspec.structs.fields(options_of(kind)):
+    for field in msgspec.structs.fields(struct):
         metas = [meta for meta in hints[field.name].__metadata__ if isinstance(meta, msgspec.Meta)]
         description = "; ".join(meta.description for meta in metas if meta.description)
         found.append((field.name, _type_name(field.type), field.default, description))

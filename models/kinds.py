@@ -1,0 +1,36 @@
+"""Everything that `earwitness train --network` can train: the networks and the classical families. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..stream.errors import EarwitnessError, nearest
+from .classical_families import FAMILIES, family_options_of, read_family_options
+from .networks.registry import NETWORKS, NetworkOptions, describe_options, options_of, read_options
+
+KINDS = NETWORKS | FAMILIES
+"""One line on each."""
+
+
+def read_kind_options(kind: str, options: Mapping[str, Any]) -> NetworkOptions:
+    """Options as a recipe names them, checked; what is left out has its default. A network's load torch.
+
+    Raises:
+        EarwitnessError: no such kind, an unknown option with the nearest one, or a value that cannot be.
+    """
+    if kind in FAMILIES:
+        return read_family_options(kind, options)
+    _check_kind(kind)
+    return read_options(kind, options)
+
+
+def describe_kind(kind: str) -> list[tuple[str, str, Any, str]]:
+    """A kind's options for people: (name, type, default, description). EarwitnessError when there is no such kind."""
+    _check_kind(kind)
+    return describe_options(family_options_of(kind) if kind in FAMILIES else options_of(kind))
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise EarwitnessError(f"no network {kind!r}: {nearest(kind, KINDS)}")
