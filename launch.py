@@ -240,6 +240,50 @@ def evaluate(
     print(msgspec.json.encode(judgement).decode() if json else evaluation.report(judgement))
 
 
+data_app = typer.Typer(name="data", help="Data sets to train on and to judge by.", no_args_is_help=True)
+app.add_typer(data_app)
+
+_DataSet = Annotated[str, typer.Argument(help="A name that `data list` tells, or a folder.")]
+_DataRoot = Annotated[Path | None, typer.Option(help="The folder of the data sets; $EARWITNESS_DATA.")]
+
+
+@data_app.command("list")
+def data_list(root: _DataRoot = None) -> None:
+    """Which there are, and which of them are here."""
+    from .models.data.check import list_lines
+    from .stream.standard_streams import print_while_read
+
+    print_while_read(list_lines(root))
+
+
+@data_app.command("get")
+def data_get(
+    name: _DataSet,
+    root: _DataRoot = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="The data set's file as its makers publish it, loaded elsewhere.")
+    ] = None,
+) -> None:
+    """Load a data set from its makers' address; what was interrupted goes on where it was."""
+    from .models.data.get import get_dataset
+    from .stream.standard_streams import progress_of
+
+    with progress_of(name) as progress:
+        get_dataset(name, root, _log, progress, archive)
+
+
+@data_app.command("check")
+def data_check(name: _DataSet, root: _DataRoot = None) -> None:
+    """Read every file of a data set: what it holds, and what is wrong with it. Exit 1 where a file is broken."""
+    from .models.data.check import check_dataset, check_lines
+    from .stream.standard_streams import print_while_read, progress_of
+
+    with progress_of(name) as progress:
+        check = check_dataset(name, root, progress)
+    print_while_read(check_lines(check))
+    raise typer.Exit(1 if check.broken else 0)
+
+
 _Rate = Annotated[int | None, typer.Option(help="Resample to this many Hz; without it the file's own rate.")]
 _Channel = Annotated[int | None, typer.Option(help="Only this channel, 1 is the first; without it their mean.")]
 _FRONT_END: dict[str, Any] = {
