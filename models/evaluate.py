@@ -33,6 +33,7 @@ from .label_map import LabelMap, find_label_map, label_map_names
 from .metrics import is_exclusive
 from .report_html import write_report
 from .runtime import Runtime, open_runtime
+from .scorer import Scorer
 from .unheard import folds_to_judge, heard_in_training
 
 __all__ = [
@@ -162,15 +163,16 @@ def held_out_backgrounds(root: Path, sr: int, seed: int = 1000) -> list[Backgrou
 def _scores(bundle: Bundle, runtime: Runtime, sounds: Sequence[Array]) -> list[Array]:
     """Scores [windows, labels] of each sound's frames [frames, dims], as if it were alone: a batch changes no bit.
 
-    Windows of several sounds are scored together where the runtime gives the same bits then as by themselves.
+    The sounds are streams of one `Scorer`, as live; they are heard together where the runtime gives the same bits then
+    as by themselves.
     """
     manifest = bundle.manifest
-    cut = [
-        windows_of(frames, manifest.window_frames, manifest.hop_frames, silence(manifest.front_end))
-        for frames in sounds
-    ]
+    fill = silence(manifest.front_end)
+    cut = [windows_of(frames, manifest.window_frames, manifest.hop_frames, fill) for frames in sounds]
     if len(cut) > 1:
-        together = np.split(runtime.scores(np.concatenate(cut)), np.cumsum([len(windows) for windows in cut])[:-1])
+        streams = [number for number, windows in enumerate(cut) for _ in windows]
+        scores = Scorer(runtime, manifest.states).scores(np.concatenate(cut), streams)
+        together = np.split(scores, np.cumsum([len(windows) for windows in cut])[:-1])
         if all(np.array_equal(together[at], runtime.scores(cut[at])) for at in (0, len(cut) // 2, -1)):
             return together
     return [runtime.scores(windows) for windows in cut]

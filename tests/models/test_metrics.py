@@ -47,6 +47,14 @@ def test_a_class_without_examples_has_no_average_precision(scores: np.ndarray, t
     assert average[1] == pytest.approx(sklearn.metrics.average_precision_score(truth[:, 1], scores[:, 1]))
 
 
+def test_the_confusion_matrix_is_scikit_learn_s(rng: np.random.Generator) -> None:
+    labels = ["a", "b", "c", "d"]
+    right, named = (rng.choice(labels[:3], 50).tolist() for _ in range(2))
+    expected = sklearn.metrics.confusion_matrix(right, named, labels=labels)
+    assert (metrics.confusion_matrix(right, named, labels) == expected).all()
+    assert metrics.confusion_matrix(["a"], ["a"], ["a"]).tolist() == [[1]]
+
+
 def test_among_the_best_is_scikit_learn_s_top_k(scores: np.ndarray, truth: np.ndarray) -> None:
     distinct = scores + np.linspace(0, 1e-6, scores.size).reshape(scores.shape)
     for k in (1, 2, 3):
