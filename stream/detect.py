@@ -18,6 +18,9 @@ was its first window; where nothing falls clearly the offset is the middle of th
 the event lasted until then. (80 clips of ESC-10 in quiet noise, a compact CNN: onsets off by 4 ms in the median, 96 of
 100 by less than 0.3 s; most of the rest are steady sounds that another label was given to at first.)
 
+A model that carries a state decides on a window of a hop, by what it heard long before that. Its windows are then taken
+to be `context_s` long, with the same ends: where it says how long, onset and offset are looked for there.
+
 All of it is a function of the segment's frames and scores: no clock, no sizes of portions. For a decision on window k
 nothing behind window k is looked at, so that a stream decides as a file does.
 """
@@ -126,7 +129,8 @@ class Detector:
         self._min_windows = math.ceil(settings.min_duration_s / (frame_s * hop_frames) - 1e-9)
         self._merge_frames = settings.merge_gap_s / frame_s
         self._loudness = Loudness(spec)
-        self._kept_windows = self._smooth + -(-window_frames // hop_frames)  # how far back a run is followed
+        self._context = max(window_frames, round(settings.context_s / frame_s))  # frames that a decision rests on
+        self._kept_windows = self._smooth + -(-self._context // hop_frames)  # how far back a run is followed
         self._scores: list[NDArray[np.int64]] = []  # of the last windows, in units, from window _first on
         self._first = self._begin = self._next = -1  # _begin: the first window of all
         self._events: dict[int, _Event] = {}  # by label index
@@ -160,7 +164,7 @@ class Detector:
         for row in np.rint(scores.astype(np.float64) * _UNITS).astype(np.int64):
             decisions += self._decide(row)
             self._next += 1
-            self._loudness.forget((self._next - self._kept_windows) * self._hop)
+            self._loudness.forget(self._span(self._next - self._kept_windows)[0])
         return decisions
 
     def flush(self) -> list[Decision]:
@@ -211,7 +215,7 @@ class Detector:
             else:
                 del self._events[index]
                 return decisions
-        if event.offset is not None and (window + 1) * self._hop - event.offset >= self._merge_frames:
+        if event.offset is not None and self._span(window + 1)[0] - event.offset >= self._merge_frames:
             decisions.append(self._end(index, event, window))  # whatever comes now begins too late to continue it
             del self._events[index]
         return decisions
@@ -227,21 +231,22 @@ class Detector:
         first, last = self._run(index)
         reached = (at for at in range(first, last + 1) if self._score(at, index) >= self._on[index])
         sure = next(reached, last)
-        end = (self._first + len(self._scores) - 1) * self._hop + self._window
-        found = self._loudness.onset_in(max(first * self._hop, not_before), end)
+        end = self._span(self._first + len(self._scores) - 1)[1]
+        found = self._loudness.onset_in(max(self._span(first)[0], not_before), end)
         if found is None:
-            found = self._loudness.onset_in(max(self._first * self._hop, not_before), end)
+            found = self._loudness.onset_in(max(self._span(self._first)[0], not_before), end)
         if found is None:
-            found = sure * self._hop + (0 if sure == self._begin else self._window // 2)
+            begin, end = self._span(sure)
+            found = begin if sure == self._begin else end - -(-self._context // 2)
         return max(found, not_before)
 
     def _offset(self, index: int, event: _Event, at_end: bool = False) -> int:
         """The frame before which the event ended."""
-        start = self._run(index)[1] * self._hop
-        end = min(start + self._window, self._loudness.end)
+        start, last = self._span(self._run(index)[1])
+        end = min(last, self._loudness.end)
         found = self._loudness.offset_in(max(start, event.onset + 1), end, event.onset)
         if found is None:
-            found = end if at_end else start + self._window // 2
+            found = end if at_end else last - -(-self._context // 2)
         return max(found, event.onset + 1)
 
     def _run(self, index: int) -> tuple[int, int]:
@@ -256,6 +261,11 @@ class Detector:
         while first > self._first and self._score(first - 1, index) >= low:
             first -= 1
         return first, last
+
+    def _span(self, window: int) -> tuple[int, int]:
+        """The frames that the decision on a window rests on."""
+        end = window * self._hop + self._window
+        return max(self._begin * self._hop, end - self._context), end
 
     def _score(self, window: int, index: int) -> int:
         return int(self._scores[window - self._first][index])

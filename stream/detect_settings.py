@@ -18,6 +18,8 @@ class DetectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         release: an event goes on while the average is at least this part of its threshold, above 0 and at most 1.
         min_duration_s: how long the average must hold, from the first window to the deciding one; 0: one is enough.
         merge_gap_s: a pause of a label's events that is shorter than this is none.
+        context_s: how much sound up to the end of its window a decision rests on, where that is more than the window,
+            0..60: of models that carry what they heard from window to window.
 
     Raises:
         EarwitnessError: on values that cannot work.
@@ -27,6 +29,7 @@ class DetectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     release: float = 0.4
     min_duration_s: float = 0.0
     merge_gap_s: float = 1.0
+    context_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.smooth_windows <= 100:
@@ -36,6 +39,8 @@ class DetectSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for name in ("min_duration_s", "merge_gap_s"):
             if not 0 <= getattr(self, name) <= 3600:
                 raise EarwitnessError(f"detect: {name} is {getattr(self, name)}; valid: 0 to 3600 seconds")
+        if not 0 <= self.context_s <= 60:
+            raise EarwitnessError(f"detect: context_s is {self.context_s}; valid: 0 (the window alone) to 60 seconds")
 
 
 def detect_settings(*layers: Mapping[str, Any]) -> DetectSettings:

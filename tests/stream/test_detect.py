@@ -194,6 +194,47 @@ def test_onset_and_offset_are_finer_than_windows(attack_s: float, worst_s: float
     assert max(offset_errors) < 0.3
 
 
+def remembering(frames: int, onset: int, offset: int) -> Scores:
+    """Scores of hops of 100 ms as a model gives them that believes and forgets slowly; onset and offset in frames."""
+    believes, dog = 0.0, []
+    for end in range(10, frames + 1, 10):
+        believes += 0.3 * (1 - believes) if onset < end - 5 < offset else -0.1 * believes
+        dog.append(0.95 * believes)
+    return scores_of(dog)
+
+
+def test_a_model_that_remembers_has_the_onset_and_offset_of_what_it_heard_before() -> None:
+    onset_errors, offset_errors = [], []
+    for seed in range(40):
+        frames, _, onset, offset = scene(seed, 0.0)
+        hears = Detector(
+            LABELS, "background", THRESHOLDS, DetectSettings(smooth_windows=3, context_s=2.5), SPEC,
+            window_frames=10, hop_frames=10, rate=16_000,
+        )  # fmt: skip
+        hears.hear(0, frames)
+        decisions = [*hears.push(0, remembering(len(frames), onset // 160, offset // 160)), *hears.flush()]
+        if decisions:  # what is over before it is believed is none
+            start, end = decisions
+            assert isinstance(start, Start)
+            assert isinstance(end, End)
+            onset_errors.append(abs(end.onset_sample - onset) / 16_000)
+            offset_errors.append(abs(end.offset_sample - offset) / 16_000)
+    assert len(onset_errors) > 30
+    assert max(onset_errors) < 0.05
+    assert np.median(offset_errors) < 0.05
+    assert max(offset_errors) < 0.3
+
+
+def test_without_a_clear_rise_the_onset_of_what_is_remembered_is_the_middle_of_the_context() -> None:
+    hears = Detector(
+        LABELS, "background", THRESHOLDS, DetectSettings(smooth_windows=1, context_s=1.0), SPEC,
+        window_frames=10, hop_frames=10, rate=16_000,
+    )  # fmt: skip
+    hears.hear(0, frames_of(np.full(600, -50.0)))
+    (start,) = hears.push(0, scores_of([0.0] * 30 + [0.9]))
+    assert start.onset_sample == (310 - 50) * 160 + 256
+
+
 def test_samples_are_the_sources_own() -> None:
     levels = np.where(np.arange(400) < 100, -70.0, -30.0)
     dog = scores_of([0.0, 0.9, 0.9, 0.0])
@@ -246,6 +287,7 @@ def test_portions_do_not_change_decisions(data: st.DataObject) -> None:
         release=data.draw(st.sampled_from([0.3, 0.6, 1.0])),
         min_duration_s=data.draw(st.sampled_from([0.0, 0.25, 0.6])),
         merge_gap_s=data.draw(st.sampled_from([0.0, 0.5, 2.0])),
+        context_s=data.draw(st.sampled_from([0.0, 2.0])),
     )
     whole = decide(scores, options, levels)
     hears, parts, told, window = detector(options), [], 0, 0
@@ -297,6 +339,7 @@ def test_starts_and_ends_pair_up_in_order_and_never_overlap(seed: int, smooth: i
         ({"smooth_windows": 0}, "smooth_windows is 0; valid: 1"),
         ({"release": 0.0}, "release is 0.0; valid: above 0"),
         ({"release": 1.5}, "release is 1.5; valid: above 0, at most 1"),
+        ({"context_s": 61.0}, "context_s is 61.0; valid: 0"),
         ({"min_duration_s": -1.0}, "min_duration_s is -1.0; valid: 0 to 3600"),
         ({"merge_gap_s": float("nan")}, "merge_gap_s is nan; valid: 0 to 3600"),
         ({"smoth_windows": 2}, "unknown key 'smoth_windows'; did you mean 'smooth_windows'?"),
