@@ -153,7 +153,8 @@ def models_list() -> None:
 @models_app.command("add")
 def models_add(
     model: Annotated[
-        str, typer.Argument(help="A .onnx or .tflite file, or one that is known: yamnet, yamnet-patches.")
+        str,
+        typer.Argument(help="A .onnx or .tflite file, a folder of transformers, or by name: yamnet, yamnet-patches."),
     ],
     manifest: Annotated[Path | None, typer.Option(help="What the file takes and gives; see docs/how-to.")] = None,
     name: Annotated[str | None, typer.Option(help="The bundle's name, in place of the manifest's.")] = None,
@@ -169,7 +170,7 @@ def models_add(
         if manifest is not None:
             raise EarwitnessError(f"{model} is known: it has its manifest already; leave --manifest out")
         added = add_known(model, file, name, out)
-    elif manifest is None or file is not None:
+    elif file is not None or (manifest is None and not Path(model).is_dir()):
         hint = nearest(model, KNOWN) if not Path(model).suffix else "a file needs --manifest M.toml"
         raise EarwitnessError(f"models add {model}: {hint}")
     else:
@@ -199,45 +200,105 @@ def models_show(name: Annotated[str, typer.Argument(help="A name in the box or a
         print(line)
 
 
-@app.command()
+class _TrainCommand(typer.core.TyperCommand):
+    """`train`, whose help ends with the keys of a recipe, those of the network that is named among them."""
+
+    _network: str | None = None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for option, value in zip(args, [*args[1:], None], strict=True):
+            if option == "--network" or option.startswith("--network="):
+                self._network = option.partition("=")[2] or value
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from .stream.standard_streams import print_while_read
+
+        super().format_help(ctx, formatter)
+        print_while_read(_needing("recipe_help", "train").help_lines(self._network))
+
+
+@app.command(cls=_TrainCommand)
 def train(
-    bundle: Annotated[str, typer.Option(help="The recipe's name, as in models/recipes.py.")] = "esc50-cnn",
-    data_root: Annotated[Path | None, typer.Option(help="The folder of the data sets.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", "--bundle", help="One in the box: the name of a file in models/recipes.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A recipe of your own: a TOML file.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="The kind of network; with --data and nothing else, a plain recipe for it.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The data set, in place of the recipe's: esc50, esc10, folder, a path, …")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", "--data-root", help="The folder of the data sets; $EARWITNESS_DATA.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The bundle becomes OUT/NAME.")] = Path("runs"),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bundle on one machine.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE in place of the recipe's, as below. Repeatable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same bundle on one machine.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all where it is left out.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    board: Annotated[bool, typer.Option("--board", help="Write TensorBoard's files to OUT/NAME.board.")] = False,
 ) -> None:
-    """Train a bundle by its recipe; what was interrupted goes on where it was. Needs the extra `train`."""
-    import msgspec
+    """Train a bundle; what was interrupted goes on where it was. Needs the extra `train`.
 
-    from .models.recipes import recipe_named
+    --recipe NAME, or --config FILE, or --network KIND and --data NAME. `train --network KIND --help` shows its options.
+    """
+    from .models.progress import Lines, on_terminal
+    from .models.recipe import parse_changes, recipe_for
 
-    recipe = recipe_named(bundle)
-    if steps:
-        recipe = msgspec.structs.replace(recipe, steps=steps)
-    _needing("train").train_bundle(recipe, out, data_root, seed, device, threads, _log)
+    changes = parse_changes(set_ or ())
+    trainer = _needing("train")
+    chosen = recipe_for(recipe, config, network, data, changes)
+    with on_terminal() if sys.stderr.isatty() else contextlib.nullcontext(Lines(_log)) as reporter:
+        trainer.train_bundle(chosen, out, root, seed, device, threads, reporter=reporter, board=board)
 
 
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="A name in the box or a folder.")] = "esc50-cnn",
-    data: Annotated[str, typer.Option(help="A data set laid out as ESC-50: its folder's name.")] = "esc50",
-    root: Annotated[Path | None, typer.Option(help="The folder of the data sets.")] = None,
-    folds: Annotated[list[int] | None, typer.Option(help="The folds to judge by; repeatable. Without it: 4.")] = None,
+    data: Annotated[str | None, typer.Option(help="As `data list` tells them, or a folder; esc50.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of the data sets; $EARWITNESS_DATA.")] = None,
+    folds: Annotated[
+        list[str] | None, typer.Option(help="Judged by these, as 4 or 1,2. Without it: those not trained on.")
+    ] = None,
     licence: Annotated[list[str] | None, typer.Option(help="Only clips under this one; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    label_map: Annotated[
+        str | None, typer.Option(help="For a model of other class names: one in the box, or a TOML file.")
+    ] = None,
+    per_window: Annotated[bool, typer.Option("--per-window", help="Judge single windows, not clips.")] = False,
+    backgrounds: Annotated[bool, typer.Option("--backgrounds", help="False alarms an hour, too.")] = False,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option(help="Two models instead of --model, by a paired test.")
+    ] = None,
+    cross_validate: Annotated[
+        bool, typer.Option("--cross-validate", help="Train and judge by all folds: --recipe, --config or --network.")
+    ] = False,
+    recipe: Annotated[str | None, typer.Option(help="What to cross-validate; see `train`.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The same, a TOML file.")] = None,
+    network: Annotated[str | None, typer.Option(help="The same, a kind of network.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe. Repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often it is trained on each fold.")] = 1,
+    out: Annotated[Path, typer.Option(help="What is trained goes there.")] = Path("runs"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads to train with.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page with pictures.")] = None,
     json: Annotated[bool, typer.Option("--json", help="All figures as one JSON object.")] = False,
 ) -> None:
-    """Judge a bundle on recordings, through the front end, windows, runtime and detector that run live."""
+    """Judge a model on recordings, through the front end, windows, runtime and detector that run live."""
     import msgspec
 
-    from .models.bundle import find_bundle
-
-    evaluation = _needing("evaluate")
-    judgement = evaluation.evaluate_bundle(find_bundle(model), data, root, folds or [4], licence, device)
-    print(msgspec.json.encode(judgement).decode() if json else evaluation.report(judgement))
+    judging = _needing("judging", "evaluate")
+    request = judging.Request(
+        model=model, data=data, root=root, folds=folds or (), licence=licence or (), device=device,
+        label_map=label_map, per_window=per_window, backgrounds=backgrounds, page=report, compare=compare,
+        cross_validate=cross_validate, recipe=recipe, config=config, network=network, changes=set_ or (),
+        seeds=seeds, out=out, threads=threads,
+    )  # fmt: skip
+    found, text = judging.answer(request, _log)
+    print(msgspec.json.encode(found).decode() if json else text)
 
 
 data_app = typer.Typer(name="data", help="Data sets to train on and to judge by.", no_args_is_help=True)
@@ -437,7 +498,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _needing(name: str) -> Any:
+def _needing(name: str, command: str | None = None) -> Any:
     """A module of `models/` that may need more than the live pipeline does. Raises EarwitnessError."""
     from importlib import import_module
 
@@ -446,7 +507,7 @@ def _needing(name: str) -> Any:
     try:
         return import_module(f"{__package__}.models.{name}")
     except ModuleNotFoundError as error:
-        raise EarwitnessError(f"{name} needs {error.name}: pip install 'earwitness[train]'") from None
+        raise EarwitnessError(f"{command or name} needs {error.name}: pip install 'earwitness[train]'") from None
 
 
 def _one_thread() -> None:

@@ -3,25 +3,328 @@
 from __future__ import annotations
 
 import copy
-import os
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-import msgspec
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..stream.errors import EarwitnessError
-from .augment import WindowMaker
-from .recipes import Recipe
+from .batches import Batch, BatchMaker, drawn_ahead
+from .checkpoints import load_checkpoint, save_checkpoint, save_weights
+from .distributed import World
+from .losses import distillation, loss_of
+from .optimizers import average, learning_rate, make_optimizer
+from .precision import Precision
+from .progress import Moment, Reporter
+from .recipe import TrainingSettings
 
 Trained = TypeVar("Trained", bound=nn.Module)
 
-REPORT_EVERY = 250  # steps
+CHECK_EVERY = 25  # steps between looks at the losses: on a GPU each look waits for it
+EXPLODED = 20.0  # a loss so many times the first one is not learning any more
+
+
+class Figure(Protocol):
+    """What a network is chosen by: more is better."""
+
+    @property
+    def name(self) -> str:
+        """As it is reported."""
+        ...
+
+    def __call__(self, network: nn.Module) -> float:
+        """The figure of a network in evaluation mode, on its device."""
+        ...
+
+
+@dataclass
+class Look:
+    """What is to be seen of a run every `judge_every` steps."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    figure: float | None
+    network: nn.Module  # the averaged one
+
+
+@dataclass
+class Job:
+    """What a run needs beside the network and the batches.
+
+    Attributes:
+        identity: what else decides the weights; a checkpoint of another one is refused.
+        checkpoint: the file for the state.
+        figure: judges on the validation part; None without one.
+        teach: windows -> the teachers' probabilities [batch, labels].
+        watch: is shown every look.
+    """
+
+    settings: TrainingSettings
+    seed: int
+    identity: str
+    checkpoint: Path
+    reporter: Reporter
+    figure: Figure | None = None
+    multi_label: bool = False
+    teach: Callable[[Tensor], Tensor] | None = None
+    watch: Callable[[Look], None] | None = None
+    world: World = field(default_factory=World)
+
+
+@dataclass
+class Fitted(Generic[Trained]):
+    """What a run gives: the network with averaged weights (with patience the best), on the CPU, and the way there."""
+
+    network: Trained
+    steps: int
+    minutes: float
+    figure: float | None
+
+
+def fit(network: Trained, maker: BatchMaker, job: Job) -> Fitted[Trained]:
+    """Train `network`.
+
+    Every `judge_every` steps the averaged network is judged and the state is written to the checkpoint; when that file
+    exists and is of the same identity and seed, training goes on from there, to the same result bit for bit. A
+    checkpoint that cannot be written is told and is not the end.
+
+    Raises:
+        EarwitnessError: the checkpoint is of another run; or the loss is no number any more or has exploded: the last
+            good weights are then in `CHECKPOINT.good.safetensors`, and the checkpoint is gone.
+    """
+    with _without_denormals():
+        run: _Run[Trained] = _Run(network, job)
+        mine = _Share(maker, job.settings, job.world)
+        steps = () if run.stopped else range(run.step, job.settings.steps)
+        try:
+            with drawn_ahead(mine, job.settings.batch, ((job.seed, step) for step in steps)) as batches:
+                for windows, targets in batches:
+                    if not run.advance(windows, targets):
+                        break
+        except KeyboardInterrupt:
+            if job.world.is_first:
+                job.reporter.line(f"interrupted at step {run.step}: the same command goes on from step {run.saved}")
+            raise
+    kept = run.averaged
+    if job.settings.patience and run.best:
+        kept.load_state_dict(run.best)
+    figure = run.best_figure if job.settings.patience else run.figure
+    return Fitted(kept.cpu(), run.step, run.seconds / 60, figure)
+
+
+class _Run(Generic[Trained]):
+    """The state of a run, and one step of it."""
+
+    def __init__(self, network: Trained, job: Job) -> None:
+        self._job, self._settings, device = job, job.settings, job.world.device
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
+        self._network.train()
+        self.averaged: Trained = copy.deepcopy(self._network).eval()
+        self._optimizer = make_optimizer(self._network, job.settings)
+        self._precision = Precision(job.settings.precision, device)
+        self._reconstructs = hasattr(network, "reconstructs")
+        self._loss = loss_of(job.settings, job.multi_label, self._reconstructs)
+        self.step, self.seconds, self.saved = 0, 0.0, 0
+        self.stopped: bool = False
+        self.figure: float | None = None
+        self.best: dict[str, Tensor] = {}
+        self.best_figure: float | None = None
+        self._stale = 0
+        self._first = math.nan  # the first loss
+        self._resume()
+        decides = _EachHop(self._network) if hasattr(network, "hops") else self._network
+        self._shared = job.world.share(decides)
+        self._began = time.monotonic() - self.seconds
+        self._losses: list[Tensor] = []
+        self._norm = torch.zeros(())
+        self._good, self._good_step = _copied(self.averaged), self.step
+
+    def advance(self, windows: Tensor, targets: Tensor) -> bool:
+        """One step, and what is due after it; whether it goes on."""
+        settings = self._settings
+        rate = learning_rate(settings, self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss_of_batch(windows, targets)
+        self._optimizer.zero_grad()
+        scaler = self._precision.scaler
+        scaler.scale(loss).backward()
+        scaler.unscale_(self._optimizer)
+        limit = settings.clip_norm or math.inf
+        self._norm = nn.utils.clip_grad_norm_(self._network.parameters(), limit).detach()
+        scaler.step(self._optimizer)
+        scaler.update()
+        self.step += 1
+        # Early on the mean forgets faster, or it would carry the random beginning along.
+        average(self.averaged, self._network, min(settings.averaging, self.step / (self.step + 10)))
+        self._losses.append(loss.detach())
+        last = self.step == settings.steps
+        look = last or self.step % settings.judge_every == 0
+        if look or self.step % CHECK_EVERY == 0:
+            mean = self._check(rate)
+            if look:
+                self._look(mean, rate)
+            self._tell(mean, look)
+        if look and self._job.world.is_first:
+            self._save()
+        return not self.stopped
+
+    def _loss_of_batch(self, windows: Tensor, targets: Tensor) -> Tensor:
+        job = self._job
+        # Dropout: the same whether resumed or not, and not the same in every process.
+        torch.manual_seed((job.seed * 1_000_003 + self.step) * 1024 + job.world.rank)
+        with self._precision.autocast():
+            outputs = self._shared(windows)
+        if self._reconstructs:
+            return self._loss(outputs.float(), self._network.wanted(windows).detach().float())
+        loss = self._loss(outputs, targets) if outputs.ndim == 2 else self._loss_of_hops(outputs, targets)
+        if job.teach is None or not self._settings.teacher_weight:
+            return loss
+        weight = self._settings.teacher_weight
+        logits = outputs if outputs.ndim == 2 else outputs.mean(1)
+        taught = distillation(logits, job.teach(windows), self._settings.teacher_temperature, job.multi_label)
+        return loss * (1 - weight) + taught * weight
+
+    def _loss_of_hops(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Of a network that decides every hop, logits [batch, hops, labels]: of their mean, and of each by itself."""
+        weight, hops = self._settings.hop_weight, outputs.shape[1]
+        each = self._loss(outputs.flatten(0, 1), targets.repeat_interleave(hops, dim=0))
+        return self._loss(outputs.mean(1), targets) * (1 - weight) + each * weight
+
+    def _check(self, rate: float) -> float:
+        """The mean of the losses since the last check. EarwitnessError when nothing is learnt any more."""
+        losses: list[float] = self._job.world.mean(torch.stack(self._losses)).tolist()
+        start = self.step - len(losses)
+        self._losses.clear()
+        if not start:
+            self._first = losses[0]
+        mean = sum(losses) / len(losses)
+        bad = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        if bad is None and mean > EXPLODED * max(self._first, 1.0):
+            bad = len(losses) - 1
+        if bad is None and not all(bool(value.isfinite().all()) for value in self.averaged.state_dict().values()):
+            bad, losses[-1] = len(losses) - 1, math.nan
+        if bad is not None:
+            raise EarwitnessError(self._diverged(losses[bad], start + bad + 1, rate))
+        self._good, self._good_step = _copied(self.averaged), self.step
+        return mean
+
+    def _diverged(self, loss: float, step: int, rate: float) -> str:
+        """Keeps the last good weights, and says so."""
+        checkpoint = self._job.checkpoint
+        path = checkpoint.with_name(f"{checkpoint.stem}.good.safetensors")
+        said = f"the loss is {loss:.3g} at step {step}, with a learning rate of {rate:.2g}: stopped; "
+        if self._job.world.is_first:
+            save_weights(path, self._good)
+            checkpoint.unlink(missing_ok=True)  # it would lead here again
+        return (
+            f"{said}try a lower training.learning_rate. The weights of step {self._good_step} are kept in {path}; "
+            f"training.start_from = {str(path)!r} begins with them"
+        )
+
+    def _look(self, mean: float, rate: float) -> None:
+        job = self._job
+        if job.figure is not None:
+            figure = job.figure(self.averaged) if job.world.is_first else 0.0
+            self.figure = job.world.agreed(figure)
+            if self.best_figure is None or self.figure > self.best_figure:
+                self._stale, self.best_figure = 0, self.figure
+                self.best = _copied(self.averaged) if self._settings.patience else {}
+            else:
+                self._stale += 1
+            if self._settings.patience and self._stale >= self._settings.patience:
+                self.stopped = True
+        if job.watch is not None and job.world.is_first:
+            job.watch(Look(self.step, mean, rate, float(self._norm), self.figure, self.averaged))
+
+    def _tell(self, mean: float, look: bool) -> None:
+        job, self.seconds = self._job, time.monotonic() - self._began
+        judged = "" if job.figure is None or self.figure is None else f"{job.figure.name} {self.figure:.3f}"
+        step_s = self.seconds / self.step
+        left_s = 0.0 if self.stopped else step_s * (self._settings.steps - self.step)
+        job.reporter.moment(Moment(self.step, self._settings.steps, mean, judged, look, step_s, left_s))
+        if self.stopped:
+            job.reporter.line(f"stopped early: no better than {self.best_figure:.3f} for {self._stale} looks")
+
+    # ---- interruptions
+
+    _VALUES = ("step", "seconds", "stopped", "figure", "best", "best_figure", "_stale", "_first")
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self._network, "averaged": self.averaged, "optimizer": self._optimizer,
+            "scaler": self._precision.scaler,
+        }  # fmt: skip
+
+    def _identity(self) -> list[str]:
+        return [self._job.identity, str(self._job.seed), self._precision.name]
+
+    def _save(self) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {name: getattr(self, name) for name in self._VALUES} | {"identity": self._identity()}
+        try:
+            save_checkpoint(self._job.checkpoint, state)
+            self.saved = self.step
+        except EarwitnessError as error:
+            self._job.reporter.line(f"{error}; what was saved at step {self.saved} stays, and training goes on")
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self._job.checkpoint)
+        if state is None:
+            return
+        if state.get("identity") != self._identity():
+            raise EarwitnessError(
+                f"{self._job.checkpoint} is of another recipe or seed: remove it, or name another --out"
+            )
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        for name in self._VALUES:
+            setattr(self, name, state[name])
+        self.saved = self.step
+        self._job.reporter.line(f"going on from step {self.step} of {self._job.checkpoint}")
+
+
+class _EachHop(nn.Module):
+    """A network with `hops`, called for these."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, windows: Tensor) -> Tensor:
+        decisions: Tensor = self.network.hops(windows)  # type: ignore[operator]
+        return decisions
+
+
+class _Share:
+    """Draws this process's share of a batch, which consists of `settings.draws` parts, each by a seed of its own."""
+
+    def __init__(self, maker: BatchMaker, settings: TrainingSettings, world: World) -> None:
+        self._maker, self._draws, self._world = maker, settings.draws, world
+
+    def draw(self, size: int, seed: Sequence[int]) -> Batch:
+        """See `BatchMaker`; `size` is that of the whole batch."""
+        draws, rank, size_of_world = self._draws, self._world.rank, self._world.size
+        if draws == size_of_world == 1:
+            return self._maker.draw(size, seed)
+        own = draws % size_of_world == 0  # then each process draws its own parts, and no others
+        parts = range(rank * draws // size_of_world, (rank + 1) * draws // size_of_world) if own else range(draws)
+        drawn = [self._maker.draw(size // draws, (*seed, part) if draws > 1 else seed) for part in parts]
+        windows, targets = (torch.cat([batch[k] for batch in drawn]) for k in (0, 1))
+        mine = slice(None) if own else slice(rank * size // size_of_world, (rank + 1) * size // size_of_world)
+        return windows[mine], targets[mine]
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 @contextmanager
@@ -32,107 +335,3 @@ def _without_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-@_without_denormals()
-def fit(
-    network: Trained,
-    maker: WindowMaker,
-    recipe: Recipe,
-    seed: int,
-    checkpoint: Path,
-    judge: Callable[[nn.Module], str],
-    say: Callable[[str], None],
-    device: str = "cpu",
-) -> tuple[Trained, float]:
-    """Train `network`; return it with the running mean of its weights, ready for use, and the minutes that took.
-
-    Every `REPORT_EVERY` steps the state is written to `checkpoint`; when that file exists and stems from the same
-    recipe and seed, training goes on from there, to the same result.
-
-    Args:
-        judge: a figure to report for the averaged network, such as its accuracy on the validation clips.
-        say: takes the lines of the report.
-
-    Raises:
-        EarwitnessError: the checkpoint is of another recipe or seed, or the loss is no longer a number.
-    """
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster
-    optimizer = torch.optim.AdamW(_groups(network, recipe.weight_decay), lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.15
-    )
-    averaged = copy.deepcopy(network).eval()
-    parts: dict[str, Any] = {
-        "network": network, "averaged": averaged, "optimizer": optimizer, "schedule": schedule,
-    }  # fmt: skip
-    step, seconds = _resume(parts, checkpoint, recipe, seed)
-    began, losses = time.monotonic() - seconds, []
-    network.train()
-    while step < recipe.steps:
-        torch.manual_seed(seed * 1_000_003 + step)  # dropout: the same whether resumed or not
-        windows, targets = (torch.from_numpy(array).to(device) for array in maker.draw(recipe.batch, (seed, step)))
-        loss = soft_cross_entropy(network(windows), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimizer.step()
-        schedule.step()
-        step += 1
-        # Early on the mean forgets faster, or it would carry the random beginning along.
-        _average(averaged, network, min(recipe.averaging, step / (step + 10)))
-        losses.append(float(loss.detach()))
-        if not np.isfinite(losses[-1]):
-            raise EarwitnessError(f"the loss is {losses[-1]} at step {step}: try a lower learning rate")
-        if step % REPORT_EVERY == 0 or step == recipe.steps:
-            seconds = time.monotonic() - began
-            say(
-                f"step {step}/{recipe.steps} loss {np.mean(losses[-REPORT_EVERY:]):.3f} {judge(averaged)} "
-                f"{seconds / step * 1000:.0f} ms a step, {seconds / step * (recipe.steps - step) / 60:.0f} min left"
-            )
-            _save(parts, checkpoint, {"recipe": _identity(recipe), "seed": seed, "step": step, "seconds": seconds})
-    return averaged.cpu(), seconds / 60
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy against shares of labels [batch, classes]."""
-    return -(targets * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
-
-
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for matrices and kernels, none for biases and norms."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
-            mean.copy_(value)
-
-
-def _identity(recipe: Recipe) -> str:
-    """What of a recipe decides the weights."""
-    return repr(msgspec.structs.replace(recipe, description="", licence=""))
-
-
-def _save(parts: dict[str, Any], checkpoint: Path, about: dict[str, Any]) -> None:
-    temporary = checkpoint.with_suffix(".tmp")
-    torch.save({name: part.state_dict() for name, part in parts.items()} | about, temporary)
-    os.replace(temporary, checkpoint)
-
-
-def _resume(parts: dict[str, Any], checkpoint: Path, recipe: Recipe, seed: int) -> tuple[int, float]:
-    """Fill `parts` from the checkpoint, if there is one; return the steps done and the seconds they took."""
-    if not checkpoint.exists():
-        return 0, 0.0
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if (state["recipe"], state["seed"]) != (_identity(recipe), seed):
-        raise EarwitnessError(f"{checkpoint} is of another recipe or seed: remove it, or name another --out")
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"]), float(state["seconds"])

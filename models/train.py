@@ -1,17 +1,17 @@
 """Make a bundle from recordings by one command:
 
-    earwitness train --bundle esc50-cnn --out models/pretrained
-    earwitness train --bundle esc10-cnn --out models/pretrained --data-root DIR --seed 0
+    earwitness train --recipe esc50-cnn --out runs
+    earwitness train --config doorbell.toml --out runs --set training.steps=4000
+    earwitness train --network gru --data esc10 --out runs
 
-What is trained on which data is said in `recipes.py`. The steps: read the clips, keep part of the training folds for
-validation, train, choose temperature and thresholds on that part, export, check the export, judge the test fold.
+The steps: read the clips, keep part of them for validation, train, choose temperature and thresholds on that part,
+export, check the export, judge the test folds. The recipe lies in the bundle, so that it can be made again.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,235 +19,270 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..stream.features.frontend import compute, silence
-from ..stream.windowing import windows_of
-from .augment import WindowMaker
+from ..stream.errors import EarwitnessError
+from .batches import make_batches
 from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output, Training, write_bundle
 from .calibrate import best_temperature, choose_thresholds
-from .data import background, esc, recordings
-from .data.esc import Clip
-from .data.recordings import Recording
-from .data.root import data_folder, data_root
-from .evaluate import evaluate_bundle, false_alarms, held_out_backgrounds
+from .checkpoints import load_weights
+from .data.datasets import BACKGROUND
+from .distributed import World, joined
+from .evaluate import evaluate_bundle, false_alarms
 from .export import INPUT, OUTPUT, check_export, to_onnx
-from .fit import fit
-from .networks.cnn import Cnn
-from .recipes import BACKGROUND_CREDITS, RECIPES, Recipe, recipe_named
+from .fit import Fitted, Job, fit
+from .networks.registry import build_network, for_use, read_options
+from .progress import Lines, Reporter, Silent, clock
+from .recipe import Recipe, recipe_named, recipe_names, to_toml
 from .runtime import activate, open_runtime
+from .teachers import open_teachers
+from .training_data import credits_of, read_data
+from .validation import Accuracy, Reconstruction, ValidationClips, read_validation
 
-BACKGROUND = "background"
-VALIDATION_WINDOWS = 12_000  # drawn for temperature and thresholds
-
-
-@dataclass
-class Data:
-    """What a recipe trains on and chooses by."""
-
-    root: Path
-    training: list[Clip]
-    validation: list[Clip]
-    labels: list[str]
-    events: list[Recording]
-    kept: list[Recording]  # of the validation clips
-    backgrounds: list[Recording]
-    kept_backgrounds: list[Recording]
+RECIPE = "recipe.toml"  # in the bundle
+CALIBRATION_WINDOWS = 12_000  # drawn for temperature and thresholds
+PLAIN_THRESHOLD = 0.5  # where nothing was kept to choose one by
 
 
 def train_bundle(
     recipe: Recipe | str,
     out: Path,
     root: Path | None = None,
-    seed: int = 0,
-    device: str = "cpu",
+    seed: int | None = None,
+    device: str = "auto",
     threads: int | None = None,
     say: Callable[[str], None] = print,
+    reporter: Reporter | None = None,
+    board: bool = False,
 ) -> Bundle:
     """Train by a recipe and write the bundle `out/NAME`.
 
-    While training, `out/NAME.checkpoint` holds the state; an interrupted run goes on from it.
+    While training, `out/NAME.checkpoint` holds the state; an interrupted run goes on from it. Under `torchrun` all
+    processes train together, and the first one judges and writes.
 
     Args:
-        recipe: one of `recipes.RECIPES`, or its name.
+        recipe: a recipe, or the name of one in the box.
         root: folder of the data sets, see `data_root`.
-        device: "cpu" or "cuda".
+        seed: in place of the recipe's.
+        device: "cpu", "cuda", or "auto": CUDA where there is a GPU.
         threads: CPU threads; torch's own choice when None. The result depends on it in the last bits.
-        say: takes the lines of the report.
+        say: takes the lines of the report, where no `reporter` is given.
+        board: whether TensorBoard's files are written, to `out/NAME.board`.
 
     Raises:
         EarwitnessError: data missing or unreadable, a checkpoint of another run, a loss that is no number.
     """
     recipe = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    if seed is not None:
+        recipe = msgspec.structs.replace(recipe, seed=seed)
     if threads:
         torch.set_num_threads(threads)
-    command = _command(recipe, seed, threads)
-    out.mkdir(parents=True, exist_ok=True)
-    data = read_data(recipe, data_root(root), say)
-    torch.manual_seed(seed)
-    network = Cnn(len(data.labels), recipe.front_end.dims, recipe.channels, recipe.depth, recipe.dropout)
-    checkpoint = out / f"{recipe.name}.checkpoint"
-    maker = WindowMaker(
-        data.events, data.backgrounds, data.labels, recipe.front_end, recipe.window_frames, recipe.augmentation
-    )
-    windows = [_windows(recipe, clip) for clip in data.validation]
-    right = [data.labels.index(clip.label) for clip in data.validation]
-    network, minutes = fit(
-        network, maker, recipe, seed, checkpoint, lambda net: f"validation {_share_right(net, windows, right):.3f}",
-        say, device,
-    )  # fmt: skip
-    manifest = _manifest(recipe, data, network, seed, command, minutes)
-    files = to_onnx(network.folded(), (recipe.window_frames, recipe.front_end.dims))
-    files["CREDITS.txt"] = _credits(recipe, data).encode()
-    bundle = write_bundle(out / recipe.name, manifest, files)
-    say(f"ONNX Runtime differs from torch by {check_export(bundle, network, np.concatenate(windows)[:256]):.1g}")
-    scores = _judge(bundle, recipe, data) | {"validation_clip_accuracy": _share_right(network, windows, right)}
-    rounded = {name: round(value, 4) for name, value in scores.items()}
-    bundle = write_bundle(out / recipe.name, msgspec.structs.replace(manifest, scores=rounded), files)
-    checkpoint.unlink()
-    say(f"{bundle.tag} in {bundle.path}: " + ", ".join(f"{name} {value}" for name, value in rounded.items()))
-    return bundle
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EarwitnessError("device 'cuda': torch sees no GPU here; --device cpu works everywhere")
+    with joined(device) as world:
+        told = (reporter or Lines(say)) if world.is_first else Silent()
+        out.mkdir(parents=True, exist_ok=True)
+        training = _Trainer(recipe, out, root, world, told, _command(recipe, threads))
+        fitted = training.fit(board)
+        if world.is_first:
+            training.finish(fitted)
+        world.wait()
+    return Bundle.load(out / recipe.name)
 
 
-def read_data(recipe: Recipe, root: Path, say: Callable[[str], None]) -> Data:
-    """The clips of the training folds, without recordings that stand in the test fold too, and the backgrounds."""
-    folder = data_folder(root, recipe.data)
-    tested = {clip.recording for clip in esc.read_clips(folder, (recipe.test_fold,))}
-    allowed = esc.read_clips(folder, recipe.folds, recipe.licences)
-    clips = [clip for clip in allowed if clip.recording not in tested]
-    training, validation = esc.split_by_recording(clips, recipe.folds[-1], recipe.validation_part, seed=0)
-    spec, frames = recipe.front_end, recipe.window_frames
-    noises = (
-        *background.synthesised(0, spec.sr),
-        *background.real(root, spec.sr, "training"),
-    )
-    others = (*background.synthesised(1, spec.sr, count=80), *background.real(root, spec.sr, "choice"))
-    say(f"{recipe.name}: {len(training)} clips to train on, {len(validation)} to choose by, {len(noises)} backgrounds")
-    return Data(
-        root=root,
-        training=training,
-        validation=validation,
-        labels=[*sorted({clip.label for clip in clips}), BACKGROUND],
-        events=recordings.of_clips(training, spec, frames),
-        kept=recordings.of_clips(validation, spec, frames),
-        backgrounds=recordings.of_backgrounds(noises, BACKGROUND, spec, frames),
-        kept_backgrounds=recordings.of_backgrounds(others, BACKGROUND, spec, frames),
-    )
+class _Trainer:
+    """One run: what is made of a recipe, in order."""
+
+    def __init__(
+        self, recipe: Recipe, out: Path, root: Path | None, world: World, reporter: Reporter, command: str
+    ) -> None:
+        if recipe.training.batch % world.size:
+            raise EarwitnessError(f"batch {recipe.training.batch} is no multiple of the {world.size} processes")
+        self._recipe, self._out, self._world, self._reporter, self._command = recipe, out, world, reporter, command
+        self._checkpoint = out / f"{recipe.name}.checkpoint"
+        self._data = read_data(recipe, root, reporter.line)
+        module = importlib.import_module(f".networks.{recipe.network.kind}", __package__)
+        own_labels = list(getattr(module, "LABELS", ()))  # an autoencoder's, which learns none
+        self._calibrate_own = getattr(module, "calibrate", None)
+        self._labels: list[str] = own_labels or self._data.labels
+        self._background = BACKGROUND if BACKGROUND in self._labels else ""
+        torch.manual_seed(recipe.seed)
+        shape = recipe.window_frames, recipe.front_end.dims
+        self._network = build_network(recipe.network.kind, shape, len(self._labels), recipe.network.options)
+        self._reconstructs, self._stateful = bool(own_labels), hasattr(self._network, "hops")
+        if recipe.training.start_from:
+            _begin_with(self._network, Path(recipe.training.start_from))
+        self._multi_label = self._data.multi_label and not self._reconstructs
+        augmentation = recipe.augmentation
+        if self._multi_label:  # whatever can be heard in a mixture is true of it
+            augmentation = augmentation.replace(mixed_targets="present")
+        self._augmentation = augmentation
+        self._clips = self._validation_clips()
+
+    def fit(self, board: bool) -> Fitted[nn.Module]:
+        """Train the network."""
+        recipe, world = self._recipe, self._world
+        clips = [clip for clip in self._data.training if not (self._reconstructs and clip.label == BACKGROUND)]
+        maker = make_batches(
+            clips, self._data.backgrounds("training"), self._data.labels, recipe.front_end, recipe.window_frames,
+            self._augmentation, world.device, self._reporter.line,
+        )  # fmt: skip
+        figure = None
+        if self._clips.clips:
+            figure = Reconstruction(self._clips) if self._reconstructs else Accuracy(self._clips)
+        job = Job(
+            settings=recipe.training, seed=recipe.seed, identity=recipe.identity, checkpoint=self._checkpoint,
+            reporter=self._reporter, figure=figure, multi_label=self._multi_label,
+            teach=open_teachers(recipe, self._labels, self._multi_label, world.device), world=world,
+        )  # fmt: skip
+        if not (board and world.is_first):
+            return fit(self._network, maker, job)
+        from .board import Board
+
+        with Board(self._out / f"{recipe.name}.board", self._checkpoint.exists()) as shown:
+            shown.graph(self._network, (recipe.window_frames, recipe.front_end.dims))
+            job.watch = shown.look
+            fitted = fit(self._network, maker, job)
+            if not self._reconstructs:
+                shown.judge(fitted.network, self._clips, recipe.front_end.sr, fitted.steps)
+        return fitted
+
+    def finish(self, fitted: Fitted[nn.Module]) -> Bundle:
+        """Choose temperature and thresholds, export, judge, write; and take the checkpoint away."""
+        recipe, told = self._recipe, self._reporter
+        temperature, thresholds = self._calibrated(fitted.network)
+        used = for_use(fitted.network)
+        manifest = self._manifest(used, fitted, temperature, thresholds)
+        files = to_onnx(used, (recipe.window_frames, recipe.front_end.dims))
+        files["CREDITS.txt"] = credits_of(self._data).encode()
+        files[RECIPE] = to_toml(recipe).encode()
+        path = self._out / recipe.name
+        bundle = write_bundle(path, manifest, files)
+        windows = np.concatenate(self._clips.windows)[:256] if self._clips.clips else self._drawn(256, BACKGROUND)[0]
+        told.line(f"ONNX Runtime differs from torch by {check_export(bundle, used, windows):.1g}")
+        scores = self._judge(bundle) | ({} if fitted.figure is None else {"validation": fitted.figure})
+        rounded = {name: round(value, 4) for name, value in scores.items()}
+        bundle = write_bundle(path, msgspec.structs.replace(manifest, scores=rounded), files)
+        self._checkpoint.unlink(missing_ok=True)
+        figures = "".join(f", {name} {value}" for name, value in rounded.items())
+        told.line(f"{bundle.tag} in {bundle.path}, after {clock(60 * fitted.minutes)}{figures}")
+        return bundle
+
+    def _validation_clips(self) -> ValidationClips:
+        """What the network is chosen by, in the process that chooses."""
+        clips = self._data.validation if self._world.is_first else []
+        return read_validation(
+            self._recipe, clips, self._data.labels, self._data.background, self._multi_label, self._stateful,
+            self._reporter.line,
+        )  # fmt: skip
+
+    def _drawn(self, count: int, *leave_out: str) -> tuple[np.ndarray, np.ndarray]:
+        """Random windows of the clips that were kept out, and what sounds in each [count, labels]."""
+        recipe, data = self._recipe, self._data
+        clips = [clip for clip in data.validation or data.training if clip.label not in leave_out]
+        backgrounds = [] if BACKGROUND in leave_out else data.backgrounds("choice")
+        settings = self._augmentation.without_mixing().replace(background_share=0.0 if leave_out else 0.3)
+        maker = make_batches(
+            clips, backgrounds, data.labels, recipe.front_end, recipe.window_frames, settings, "cpu", lambda line: None
+        )
+        size = min(200, count)
+        batches = [maker.draw(size, (1, batch)) for batch in range(-(-count // size))]
+        windows, targets = (np.concatenate([np.asarray(batch[k]) for batch in batches]) for k in (0, 1))
+        return windows, targets > 0.5
+
+    def _calibrated(self, network: nn.Module) -> tuple[float, dict[str, float]]:
+        """Temperature and thresholds; plain ones where nothing was kept out."""
+        events = [label for label in self._labels if label != self._background]
+        if self._calibrate_own is not None:
+            self._calibrate_own(network, torch.from_numpy(self._drawn(CALIBRATION_WINDOWS // 4, BACKGROUND)[0]))
+            return 1.0, dict.fromkeys(events, PLAIN_THRESHOLD)
+        if not self._clips.clips:
+            return 1.0, dict.fromkeys(events, PLAIN_THRESHOLD)
+        windows, truth = self._drawn(CALIBRATION_WINDOWS)
+        with torch.inference_mode():
+            parts = torch.from_numpy(windows).split(200)
+            logits = torch.cat([network.hops(p)[:, -1] if self._stateful else network(p) for p in parts]).numpy()  # type: ignore[operator]
+        told = truth if self._multi_label or self._background else truth & truth.any(1, keepdims=True)
+        chosen = np.ones(len(told), bool) if self._multi_label else told.any(1)
+        temperature = best_temperature(logits[chosen], told[chosen], self._multi_label)
+        scores = activate(logits, self._output(temperature))
+        clips = [sum(label in clip.labels for clip in self._data.validation) for label in events]
+        return temperature, choose_thresholds(scores, told, events, clips)
+
+    def _output(self, temperature: float) -> Output:
+        activation = "sigmoid" if self._multi_label else "softmax"
+        return Output(name=OUTPUT, activation=activation, temperature=temperature)  # type: ignore[arg-type]
+
+    def _manifest(
+        self, used: nn.Module, fitted: Fitted[nn.Module], temperature: float, thresholds: dict[str, float]
+    ) -> Manifest:
+        recipe, data = self._recipe, self._data
+        part, settings = recipe.data, recipe.training
+        folds = sorted({clip.fold for clip in data.training})
+        validation = f"{len(data.validation)} clips of them, split by recording" if data.validation else "none"
+        options = msgspec.to_builtins(read_options(recipe.network.kind, recipe.network.options))
+        return Manifest(
+            format_version=FORMAT_VERSION,
+            name=recipe.name,
+            description=recipe.description or f"{recipe.network.kind} on {part.name}",
+            licence=recipe.licence,
+            labels=self._labels,
+            background=self._background,
+            multi_label=self._multi_label,
+            window_frames=recipe.window_frames,
+            hop_frames=recipe.hop_frames,
+            front_end=recipe.front_end,
+            input=Input(name=INPUT, shape=[0, recipe.window_frames, recipe.front_end.dims]),
+            output=self._output(temperature),
+            thresholds=thresholds,
+            network=Network(
+                kind=recipe.network.kind, options=options, parameters=sum(p.numel() for p in used.parameters())
+            ),
+            training=Training(
+                command=self._command,
+                seed=recipe.seed,
+                data=part.name + (f", clips under {', '.join(part.licences)}" if part.licences else ""),
+                data_sha256=data.sha256,
+                clips=len(data.training),
+                folds=folds,
+                validation=validation,
+                steps=fitted.steps,
+                batch=settings.batch,
+                minutes=round(fitted.minutes, 1),
+                torch=str(torch.__version__),
+            ),
+        )
+
+    def _judge(self, bundle: Bundle) -> dict[str, float]:
+        """The test folds, all clips and those under the licences trained on, and backgrounds that were held out."""
+        recipe, data = self._recipe, self._data
+        scores: dict[str, float] = {}
+        if data.test_folds and not self._reconstructs:
+            folds = "fold" + "_".join(map(str, data.test_folds))
+            judgement = evaluate_bundle(bundle, recipe.data.name, data.root, data.test_folds)
+            scores[f"{folds}_clip_accuracy"] = judgement.accuracy
+            scores[f"{folds}_window_accuracy"] = judgement.window_accuracy
+            scores[f"{folds}_clips_heard"] = judgement.heard
+            scores[f"{folds}_clips_misheard"] = judgement.misheard
+            if recipe.data.licences:
+                free = evaluate_bundle(bundle, recipe.data.name, data.root, data.test_folds, recipe.data.licences)
+                scores[f"{folds}_clip_accuracy_free_licences"] = free.accuracy
+        for kind, alarms in false_alarms(bundle, open_runtime(bundle, "cpu"), data.backgrounds("test")).items():
+            scores[f"false_alarms_per_hour_{kind.replace(' ', '_')}"] = alarms.per_hour
+        return scores
 
 
-def _command(recipe: Recipe, seed: int, threads: int | None) -> str:
+def _begin_with(network: nn.Module, path: Path) -> None:
+    """Load weights; those of a last layer for other classes are left out. EarwitnessError where hardly any fits."""
+    given, own = load_weights(path), network.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    if 2 * len(fitting) < len(own):
+        raise EarwitnessError(f"{path} fits {len(fitting)} of {len(own)} tensors: it is of another network")
+    network.load_state_dict(own | fitting)
+
+
+def _command(recipe: Recipe, threads: int | None) -> str:
     """What makes this bundle again."""
-    usual = recipe.name in RECIPES and RECIPES[recipe.name].steps == recipe.steps
-    return (
-        f"earwitness train --bundle {recipe.name} --seed {seed}"
-        + (f" --threads {threads}" if threads else "")
-        + ("" if usual else f" --steps {recipe.steps}")
-    )
-
-
-def _windows(recipe: Recipe, clip: Clip) -> np.ndarray:
-    """The windows of a whole clip, as they come live."""
-    spec = recipe.front_end
-    frames = compute(spec, esc.read_audio(clip.path, spec.sr))
-    return windows_of(frames, recipe.window_frames, recipe.hop_frames, silence(spec))
-
-
-@torch.inference_mode()
-def _share_right(network: nn.Module, windows: Sequence[np.ndarray], right: Sequence[int]) -> float:
-    """Clip accuracy by the mean of the windows' scores."""
-    device = next(network.parameters()).device
-    means = [torch.softmax(network(torch.from_numpy(clip).to(device)), 1).mean(0)[:-1] for clip in windows]
-    return sum(int(mean.argmax()) == label for mean, label in zip(means, right, strict=True)) / max(len(right), 1)
-
-
-def _manifest(recipe: Recipe, data: Data, network: nn.Module, seed: int, command: str, minutes: float) -> Manifest:
-    temperature, thresholds = _calibrated(recipe, data, network)
-    return Manifest(
-        format_version=FORMAT_VERSION,
-        name=recipe.name,
-        description=recipe.description,
-        licence=recipe.licence,
-        labels=data.labels,
-        background=BACKGROUND,
-        window_frames=recipe.window_frames,
-        hop_frames=recipe.hop_frames,
-        front_end=recipe.front_end,
-        input=Input(name=INPUT, shape=[0, recipe.window_frames, recipe.front_end.dims]),
-        output=Output(name=OUTPUT, activation="softmax", temperature=temperature),
-        thresholds=thresholds,
-        network=Network(
-            kind="cnn",
-            options={
-                "mels": recipe.front_end.dims,
-                "channels": list(recipe.channels),
-                "depth": list(recipe.depth),
-            },
-            parameters=sum(p.numel() for p in network.parameters()),
-        ),
-        training=Training(
-            command=command,
-            seed=seed,
-            data=recipe.data + (f", clips under {', '.join(recipe.licences)}" if recipe.licences else ""),
-            data_sha256=_hash(clip.path for clip in data.training + data.validation),
-            clips=len(data.training),
-            folds=list(recipe.folds),
-            validation=f"{len(data.validation)} clips of fold {recipe.folds[-1]}, split by recording",
-            steps=recipe.steps,
-            batch=recipe.batch,
-            minutes=round(minutes, 1),
-            torch=str(torch.__version__),
-        ),
-    )
-
-
-@torch.inference_mode()
-def _calibrated(recipe: Recipe, data: Data, network: nn.Module) -> tuple[float, dict[str, float]]:
-    settings = msgspec.structs.replace(recipe.augmentation, mixup=0.0, mask=0.0, background_share=0.3)
-    maker = WindowMaker(data.kept, data.backgrounds, data.labels, recipe.front_end, recipe.window_frames, settings)
-    logits, targets = [], []
-    for batch in range(VALIDATION_WINDOWS // 200):
-        windows, wanted = maker.draw(200, (1, batch))
-        logits.append(network(torch.from_numpy(windows)).numpy())
-        targets.append(wanted.argmax(axis=1))
-    every, right = np.concatenate(logits), np.concatenate(targets)
-    temperature = best_temperature(every, right)
-    scores = activate(every, Output(name=OUTPUT, activation="softmax", temperature=temperature))
-    clips = [sum(clip.label == label for clip in data.validation) for label in data.labels]
-    return temperature, choose_thresholds(scores, right, data.labels, clips)
-
-
-def _judge(bundle: Bundle, recipe: Recipe, data: Data) -> dict[str, float]:
-    """The test fold, all clips and those under the licences trained on, and backgrounds that were held out."""
-    fold = f"fold{recipe.test_fold}"
-    judgement = evaluate_bundle(bundle, recipe.data, data.root, (recipe.test_fold,))
-    scores = {
-        f"{fold}_clip_accuracy": judgement.accuracy,
-        f"{fold}_window_accuracy": judgement.window_accuracy,
-        f"{fold}_clips_heard": judgement.heard,
-        f"{fold}_clips_misheard": judgement.misheard,
-    }
-    if recipe.licences:
-        free = evaluate_bundle(bundle, recipe.data, data.root, (recipe.test_fold,), recipe.licences)
-        scores[f"{fold}_clip_accuracy_free_licences"] = free.accuracy
-    held_out = held_out_backgrounds(data.root, recipe.front_end.sr)
-    for kind, alarms in false_alarms(bundle, open_runtime(bundle, "cpu"), held_out).items():
-        scores[f"false_alarms_per_hour_{kind.replace(' ', '_')}"] = alarms.per_hour
-    return scores
-
-
-def _credits(recipe: Recipe, data: Data) -> str:
-    lines = esc.credits_of(data_folder(data.root, recipe.data), data.training + data.validation)
-    return "\n".join(
-        [
-            f"{recipe.name} learnt from these recordings of ESC-50 (K. J. Piczak, https://github.com/karoldvl/ESC-50):",
-            "",
-            *lines,
-            "",
-            BACKGROUND_CREDITS,
-            "",
-        ]
-    )
-
-
-def _hash(paths: Iterable[Path]) -> str:
-    """One SHA-256 over names and contents."""
-    lines = sorted(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    boxed = recipe.name in recipe_names() and recipe_named(recipe.name, {"seed": recipe.seed}) == recipe
+    made = f"--recipe {recipe.name}" if boxed else f"--config {RECIPE}"
+    return f"earwitness train {made} --seed {recipe.seed}" + (f" --threads {threads}" if threads else "")

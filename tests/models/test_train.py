@@ -14,31 +14,35 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="training needs torch (extra train)")
 
 from earwitness.launch import app
-from earwitness.models.augment import Augmentation
+from earwitness.models import training_data
 from earwitness.models.bundle import Bundle, find_bundle
 from earwitness.models.data import background
 from earwitness.models.evaluate import evaluate_bundle, false_alarms, report
-from earwitness.models.recipes import RECIPES, Recipe, recipe_named
+from earwitness.models.recipe import read_recipe, recipe_named, recipe_of
 from earwitness.models.runtime import open_runtime
-from earwitness.models.train import read_data, train_bundle
+from earwitness.models.train import train_bundle
+from earwitness.models.training_data import read_data
 from earwitness.stream.errors import EarwitnessError
 
-RECIPE = Recipe(
-    name="tones-cnn",
-    description="three tones",
-    licence="CC0",
-    data="tones",
-    licences=("CC0",),
-    window_frames=48,
-    hop_frames=12,
-    channels=(8, 16),
-    depth=(1,),
-    dropout=0.0,
-    augmentation=Augmentation(mixup=0.2),
-    steps=400,
-    batch=24,
-    learning_rate=0.01,
-    averaging=0.9,
+RECIPE = recipe_of(
+    {
+        "name": "tones-cnn",
+        "description": "three tones",
+        "licence": "CC0",
+        "seed": 1,
+        "window_frames": 48,
+        "hop_frames": 12,
+        "data": {
+            "name": "tones",
+            "folds": [1, 2, 3],
+            "test_folds": [4],
+            "licences": ["CC0"],
+            "backgrounds": ["synthesised", "rooms", "speech"],
+        },
+        "network": {"kind": "cnn", "channels": [8, 16], "depth": [1], "dropout": 0.0},
+        "augmentation": {"between_class": 0.2},
+        "training": {"steps": 250, "judge_every": 125, "batch": 24, "learning_rate": 0.01, "averaging": 0.9},
+    }
 )
 
 
@@ -47,8 +51,8 @@ def trained(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         few = functools.partial(background.synthesised, seconds=2.0)
-        patch.setattr(background, "synthesised", lambda seed, sr, count=12: few(seed, sr, min(count, 12)))
-        bundle = train_bundle(RECIPE, tmp_path_factory.mktemp("out"), tones, seed=1, threads=1, say=lines.append)
+        patch.setattr(training_data, "synthesised", lambda seed, sr, count: few(seed, sr, min(count, 12)))
+        bundle = train_bundle(RECIPE, tmp_path_factory.mktemp("out"), tones, threads=1, say=lines.append)
     assert any("ONNX Runtime differs from torch" in line for line in lines)
     return bundle
 
@@ -62,7 +66,7 @@ def test_the_bundle_says_how_it_was_made_and_nothing_else_is_left(trained: Bundl
     assert list(trained.path.parent.iterdir()) == [trained.path]
     manifest = find_bundle(trained.path).manifest
     assert manifest.training is not None
-    assert manifest.training.command == "earwitness train --bundle tones-cnn --seed 1 --threads 1 --steps 400"
+    assert manifest.training.command == "earwitness train --config recipe.toml --seed 1 --threads 1"
     assert manifest.training.folds == [1, 2, 3]
     assert manifest.labels == ["high", "low", "middle", "background"]
     credits = trained.contents["CREDITS.txt"].decode()
@@ -117,18 +121,12 @@ def test_evaluate_prints_json(trained: Bundle, tones: Path) -> None:
     assert msgspec.json.decode(told.output)["model"] == trained.tag
 
 
-def test_recipes_are_found_by_name() -> None:
-    assert set(RECIPES) >= {"esc50-cnn", "esc10-cnn"}
-    with pytest.raises(EarwitnessError, match="did you mean 'esc50-cnn'"):
-        recipe_named("esc50-cn")
+def test_the_recipe_lies_in_the_bundle_and_gives_it_again(trained: Bundle) -> None:
+    assert read_recipe(trained.path / "recipe.toml") == RECIPE
 
 
 @pytest.mark.data
-def test_the_default_model_learns_from_free_clips_alone(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("earwitness.models.data.recordings.of_clips", lambda *_: [])
-    monkeypatch.setattr("earwitness.models.data.recordings.of_backgrounds", lambda *_: [])
-    monkeypatch.setattr(background, "synthesised", lambda *_, **__: [])
-    monkeypatch.setattr(background, "real", lambda *_: [])
+def test_the_default_model_learns_from_free_clips_alone(data_root: Path) -> None:
     data = read_data(recipe_named("esc50-cnn"), data_root, lambda line: None)
     used = data.training + data.validation
     assert {clip.licence for clip in used} == {"CC0", "CC-BY"}
