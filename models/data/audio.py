@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...stream.errors import EarwitnessError
 from ...stream.features.frontend import FrontEnd, FrontEndSpec
+from ...stream.resample import Resampler
 from .clip import Clip
 
 Samples = NDArray[np.float32]
@@ -71,13 +72,19 @@ def audio_blocks(
         raise EarwitnessError(f"{path} holds no sound from {start_s:g} s to {end}")
 
 
-def frame_blocks(clip: Clip, spec: FrontEndSpec, say: Callable[[str], None] | None = None) -> Iterator[Samples]:
+def frame_blocks(
+    clip: Clip, spec: FrontEndSpec, say: Callable[[str], None] | None = None, speed: float = 1.0
+) -> Iterator[Samples]:
     """All frames of a clip, float32 `[frames, dims]`, some at a time: joined, they are those of `compute`, bit for bit.
+
+    Args:
+        speed: at which the sound is played, pitch and all.
 
     Raises:
         EarwitnessError: as `read_audio` does.
     """
-    front_end = FrontEnd(spec)
+    front_end, resampler = FrontEnd(spec), Resampler(round(spec.sr * speed), spec.sr)
     for block in audio_blocks(clip.path, spec.sr, clip.start_s, clip.end_s, say):
-        yield front_end.push({"": block})[""].values
+        yield front_end.push({"": resampler.push(block)})[""].values
+    yield front_end.push({"": resampler.flush()})[""].values
     yield front_end.flush("").values

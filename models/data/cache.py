@@ -2,10 +2,11 @@
 
     ~/.cache/earwitness/features/3f/3f9c….npy      ($XDG_CACHE_HOME where that is set; $EARWITNESS_CACHE wins)
 
-An entry's name is a hash of all that decides its values: the file's content, which part of it, the front end, the
-resampler, and the code and libraries of all of them. So nothing in here is ever out of date; what was used longest ago
-goes when the folder has grown beyond its limit. Entries are written under a temporary name and renamed, so that any
-number of processes can share the folder, and what a power failure spoils is found by its checksum and computed again.
+An entry's name is a hash of all that decides its values: the file's content, which part of it, the speed, the front
+end, the resampler, and the code and libraries of all of them. So nothing in here is ever out of date; what was used
+longest ago goes when the folder has grown beyond its limit. Entries are written under a temporary name and renamed, so
+that any number of processes can share the folder, and what a power failure spoils is found by its checksum and computed
+again.
 """
 
 from __future__ import annotations
@@ -68,24 +69,25 @@ class FeatureCache:
         self._bytes: int | None = None  # None: not counted yet
         self._lock = threading.Lock()
 
-    def frames(self, clip: Clip, spec: FrontEndSpec, say: Say | None = None) -> Frames:
+    def frames(self, clip: Clip, spec: FrontEndSpec, say: Say | None = None, speed: float = 1.0) -> Frames:
         """The frames of a clip, float32 `[frames, dims]`, not to be written into: those that a live run computes.
 
         They are mapped from the file: memory is taken only for what is used, and given back when others need it.
 
         Args:
             say: is told what is wrong with a file that can be read.
+            speed: at which the sound is played, pitch and all.
 
         Raises:
             EarwitnessError: the file cannot be read, or no sound is in it.
         """
-        path = self._path(clip, spec)
+        path = self._path(clip, spec, speed)
         entry = read_entry(path, spec.dims) if path else None
         with self._lock:
             self.hits += entry is not None
             self.misses += entry is None
         if entry is None:
-            entry = self._make(path, clip, spec)
+            entry = self._make(path, clip, spec, speed)
         elif path:
             _touch(path)
         frames, notes = entry
@@ -93,36 +95,36 @@ class FeatureCache:
             say(note)  # type: ignore[misc]
         return frames
 
-    def _path(self, clip: Clip, spec: FrontEndSpec) -> Path | None:
+    def _path(self, clip: Clip, spec: FrontEndSpec, speed: float) -> Path | None:
         """Where the clip's frames are or will be; None where its file cannot be read."""
         try:
             about = clip.path.stat()
             content = _content(clip.path, about.st_size, about.st_mtime_ns)
         except OSError:
             return None
-        parts = (_code(), spec.hash, content, repr(clip.start_s), repr(clip.end_s))
+        parts = (_code(), spec.hash, content, repr(clip.start_s), repr(clip.end_s), repr(speed))
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.npy"
 
-    def _make(self, path: Path | None, clip: Clip, spec: FrontEndSpec) -> tuple[Frames, list[str]]:
+    def _make(self, path: Path | None, clip: Clip, spec: FrontEndSpec, speed: float) -> tuple[Frames, list[str]]:
         if path is not None:
             try:
-                self._write(path, clip, spec)
+                self._write(path, clip, spec, speed)
             except OSError as error:
                 self._cannot(error)
             else:
                 if entry := read_entry(path, spec.dims):  # else another process has just removed it
                     return entry
         notes: list[str] = []
-        return np.concatenate(list(frame_blocks(clip, spec, notes.append))), notes
+        return np.concatenate(list(frame_blocks(clip, spec, notes.append, speed))), notes
 
-    def _write(self, path: Path, clip: Clip, spec: FrontEndSpec) -> None:
+    def _write(self, path: Path, clip: Clip, spec: FrontEndSpec, speed: float) -> None:
         notes: list[str] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             with part.open("wb") as file:
-                size = write_entry(file, spec.dims, frame_blocks(clip, spec, notes.append), lambda: notes)
+                size = write_entry(file, spec.dims, frame_blocks(clip, spec, notes.append, speed), lambda: notes)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -33,30 +33,61 @@ AHEAD = 4  # clips a thread that may be ready and not taken: what a slow taker c
 def load_audio(
     clips: Iterable[Clip], sr: int, say: Say, workers: int | None = None
 ) -> Iterator[tuple[Clip, Array]]:  # fmt: skip
-    """Each clip with its sound, float32 `[samples]` at `sr` Hz, in order.
-
-    What cannot be read is said, counted at the end, and left out.
-
-    Args:
-        say: is told what is wrong with files.
-        workers: threads; the number of CPUs when None.
-    """
-    yield from _readable(clips, lambda clip, note: read_clip(clip, sr, note), say, workers)
+    """`load` of each clip's sound, float32 `[samples]` at `sr` Hz."""
+    return load(clips, lambda clip, note: read_clip(clip, sr, note), say, workers)
 
 
 def load_frames(
-    clips: Iterable[Clip], spec: FrontEndSpec, cache: FeatureCache | None, say: Say, workers: int | None = None
-) -> Iterator[tuple[Clip, Array]]:
-    """Each clip with its frames by the front end, float32 `[frames, dims]`, in order; as `load_audio` otherwise.
+    clips: Iterable[Clip],
+    spec: FrontEndSpec,
+    cache: FeatureCache | None,
+    say: Say,
+    workers: int | None = None,
+    speeds: Sequence[float] = (1.0,),
+) -> Iterator[tuple[Clip, list[Array]]]:
+    """`load` of each clip's frames by the front end, float32 `[frames, dims]`, at each speed.
 
     Args:
         cache: where they are kept; None keeps none.
     """
 
-    def frames(clip: Clip, note: Say) -> Array:
-        return cache.frames(clip, spec, note) if cache else np.concatenate(list(frame_blocks(clip, spec, note)))
+    def read(clip: Clip, note: Say) -> list[Array]:
+        notes = [note, *[None] * (len(speeds) - 1)]  # what is wrong with the file is told once
+        if cache is not None:
+            return [cache.frames(clip, spec, *each) for each in zip(notes, speeds, strict=True)]
+        return [np.concatenate(list(frame_blocks(clip, spec, *each))) for each in zip(notes, speeds, strict=True)]
 
-    yield from _readable(clips, frames, say, workers)
+    return load(clips, read, say, workers)
+
+
+def load(
+    clips: Iterable[Clip], read: Callable[[Clip, Say], Made], say: Say, workers: int | None = None
+) -> Iterator[tuple[Clip, Made]]:
+    """Each clip with what `read` makes of it, in order. What cannot be read is said, counted at the end, and left out.
+
+    Args:
+        read: such as `read_clip` or `FeatureCache.frames`; it is called in threads, and may tell of the file what a
+            person should know.
+        say: is told that, in the caller's thread.
+        workers: threads; the number of CPUs when None.
+    """
+
+    def noting(clip: Clip) -> tuple[Made, list[str]]:
+        notes: list[str] = []
+        return read(clip, notes.append), notes
+
+    total = out = 0
+    for clip, result in in_threads(clips, noting, workers):
+        total += 1
+        if isinstance(result, EarwitnessError):
+            out += 1
+            say(f"left out: {result}")
+            continue
+        for note in result[1]:
+            say(note)
+        yield clip, result[0]
+    if out:
+        say(f"{out} of {total} clips are left out: they cannot be read")
 
 
 def in_threads(
@@ -86,24 +117,3 @@ def in_threads(
         finally:  # whoever takes them has enough, or failed
             for _, future in waiting:
                 future.cancel()
-
-
-def _readable(
-    clips: Iterable[Clip], read: Callable[[Clip, Say], Array], say: Say, workers: int | None
-) -> Iterator[tuple[Clip, Array]]:
-    def noting(clip: Clip) -> tuple[Array, list[str]]:
-        notes: list[str] = []
-        return read(clip, notes.append), notes
-
-    total = out = 0
-    for clip, result in in_threads(clips, noting, workers):
-        total += 1
-        if isinstance(result, EarwitnessError):
-            out += 1
-            say(f"left out: {result}")
-            continue
-        for note in result[1]:
-            say(note)
-        yield clip, result[0]
-    if out:
-        say(f"{out} of {total} clips are left out: they cannot be read")

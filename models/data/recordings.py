@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...stream.errors import EarwitnessError
 from ...stream.features.frontend import FrontEndSpec, compute
 from ...stream.resample import resample
 from .audio import read_clip
 from .background import Background
+from .cache import FeatureCache
 from .clip import BACKGROUND, Clip
+from .loading import load
 
 Values = NDArray[np.float32]
+Say = Callable[[str], None]
 
 ACTIVE_DB = 30.0  # a frame sounds when it is within this of the clip's loudest one
 SHORTEST_FRAMES = 10  # that many sounding frames make a window an example of its class
@@ -79,40 +80,37 @@ class Keeping:
         return np.asarray(np.square(blocks).mean(axis=1, keepdims=True))
 
 
-def of_clips(clips: Iterable[Clip], keeping: Keeping, say: Callable[[str], None] = print) -> list[Recording]:
+def of_clips(
+    clips: Iterable[Clip], keeping: Keeping, say: Say = print, cache: FeatureCache | None = None
+) -> list[Recording]:
     """Clips of classes, at each speed: windows begin wherever enough of the sound falls into them.
 
     What cannot be read is said and left out; so is what is shorter than a frame.
+
+    Args:
+        cache: where frames of clips are kept between runs; None keeps none.
     """
-    if not isinstance(keeping, Keeping):  # until the trainer takes its batches of `batches`
-        old: Any = (keeping, say)  # type: ignore[unreachable]
-        keeping, say = Keeping(*old), print
     recordings = []
-    for clip, samples in _readable(clips, keeping, say):
-        for speed in keeping.speeds:
-            played = samples if speed == 1.0 else resample(samples, round(keeping.spec.sr * speed), keeping.spec.sr)
-            values = keeping.values_of(played)
-            starts, weights = sounding_starts(
-                keeping.levels_of(values), keeping.window // keeping.step, keeping.outside
-            )
+    for clip, versions in load(clips, lambda clip, note: _versions(clip, keeping, cache, note), say):
+        levels = [keeping.levels_of(values) for values in versions]
+        if not min(map(len, levels)):
+            say(f"left out: {clip.path}: it is shorter than a frame")
+            continue
+        for values, level, speed in zip(versions, levels, keeping.speeds, strict=True):
+            starts, weights = sounding_starts(level, keeping.window // keeping.step, keeping.outside)
             recordings.append(
-                Recording(
-                    clip.label, "event", values, starts * keeping.step, weights, clip.further_labels, speed
-                )
-            )  # fmt: skip
+                Recording(clip.label, "event", values, starts * keeping.step, weights, clip.further_labels, speed)
+            )
     return recordings
 
 
 def of_backgrounds(
-    backgrounds: Iterable[Background], keeping: Keeping, clips: Iterable[Clip] = (),
-    say: Callable[[str], None] = print,
-) -> list[Recording]:  # fmt: skip
+    backgrounds: Iterable[Background], keeping: Keeping, clips: Iterable[Clip] = (), say: Say = print
+) -> list[Recording]:
     """Backgrounds, and clips in which nothing happens: every window that lies inside is as good as another."""
-    if not isinstance(keeping, Keeping):  # until the trainer takes its batches of `batches`
-        old: Any = (clips, say)  # type: ignore[unreachable]
-        keeping, clips = Keeping(*old), ()
     sounds = [(background.kind, background.samples) for background in backgrounds]
-    sounds += [("clip", samples) for _, samples in _readable(clips, keeping, say)]
+    read = load(clips, lambda clip, note: read_clip(clip, keeping.spec.sr, note), say)
+    sounds += [("clip", samples) for _, samples in read]
     recordings = []
     for kind, samples in sounds:
         values = keeping.values_of(samples)
@@ -121,20 +119,13 @@ def of_backgrounds(
     return recordings
 
 
-def _readable(
-    clips: Iterable[Clip], keeping: Keeping, say: Callable[[str], None]
-) -> Iterator[tuple[Clip, Values]]:  # fmt: skip
-    fewest = max(keeping.spec.frame_length, keeping.step)
-    for clip in clips:
-        try:
-            samples = read_clip(clip, keeping.spec.sr, say)
-        except EarwitnessError as error:
-            say(f"left out: {error}")
-            continue
-        if len(samples) * min(1.0, 1 / max(keeping.speeds)) < fewest:
-            say(f"left out: {clip.path}: {len(samples)} samples are less than a frame")
-            continue
-        yield clip, samples
+def _versions(clip: Clip, keeping: Keeping, cache: FeatureCache | None, note: Say) -> list[Values]:
+    """What is kept of a clip at each speed."""
+    if cache and not keeping.samples:
+        return [to_powers(cache.frames(clip, keeping.spec, note, speed)) for speed in keeping.speeds]
+    sr, samples = keeping.spec.sr, read_clip(clip, keeping.spec.sr, note)
+    played = (samples if speed == 1.0 else resample(samples, round(sr * speed), sr) for speed in keeping.speeds)
+    return [keeping.values_of(each) for each in played]
 
 
 def level_step(spec: FrontEndSpec) -> int:

@@ -17,6 +17,7 @@ from earwitness.models.data.cache import FeatureCache, cache_folder
 from earwitness.models.data.clip import Clip
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import FrontEndSpec, compute
+from earwitness.stream.resample import resample
 
 SPEC = FrontEndSpec(n_mels=8)
 
@@ -55,6 +56,18 @@ def test_another_front_end_part_or_content_is_another_entry(tmp_path: Path, clip
     clip.path.write_bytes(clips[1].path.read_bytes())
     np.testing.assert_array_equal(cache.frames(clip, SPEC), compute(SPEC, read_clip(clips[1], SPEC.sr)))
     assert (cache.hits, cache.misses, len(entries(tmp_path / "cache"))) == (0, 4, 4)
+
+
+def test_another_speed_is_another_entry_with_the_frames_of_the_sound_played_so(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    cache.frames(clips[0], SPEC)
+    for _ in range(2):
+        fast = cache.frames(clips[0], SPEC, speed=1.25)
+        played = resample(read_clip(clips[0], SPEC.sr), 20000, 16000)
+        np.testing.assert_array_equal(fast, compute(SPEC, played))
+    assert (cache.hits, cache.misses) == (1, 2)
 
 
 def test_a_file_that_was_moved_is_found_by_its_content(tmp_path: Path, clips: list[Clip]) -> None:

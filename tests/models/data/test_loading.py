@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from earwitness.models.data.audio import read_clip
 from earwitness.models.data.cache import FeatureCache
 from earwitness.models.data.clip import Clip
-from earwitness.models.data.loading import AHEAD, in_threads, load_audio, load_frames
+from earwitness.models.data.loading import AHEAD, in_threads, load, load_audio, load_frames
 from earwitness.stream.features.frontend import FrontEndSpec, compute
+from earwitness.stream.resample import resample
 
 SPEC = FrontEndSpec(n_mels=8)
 
@@ -26,23 +29,37 @@ def clips(tmp_path: Path, rng: np.random.Generator) -> list[Clip]:
     return made
 
 
+def samples_of(clip: Clip, say: Callable[[str], None]) -> NDArray[np.float32]:
+    return read_clip(clip, 16000, say)
+
+
 def test_clips_come_in_order_whatever_the_threads(tmp_path: Path, clips: list[Clip]) -> None:
     said: list[str] = []
-    for workers in (1, 3):
+    for workers in (1, 3, None):
         for cache in (None, FeatureCache(tmp_path / "cache")):
-            loaded = list(load_frames(clips, SPEC, cache, said.append, workers))
+            loaded = list(load_frames(clips, SPEC, cache, said.append, workers, (1.0, 0.8)))
             assert [clip for clip, _ in loaded] == clips
-            for clip, frames in loaded:
-                np.testing.assert_array_equal(frames, compute(SPEC, read_clip(clip, SPEC.sr)))
+            for clip, (frames, slow) in loaded:
+                samples = read_clip(clip, SPEC.sr)
+                np.testing.assert_array_equal(frames, compute(SPEC, samples))
+                np.testing.assert_array_equal(slow, compute(SPEC, resample(samples, 12800, 16000)))
     assert [len(samples) for _, samples in load_audio(clips, 16000, said.append)] == [4000 + 100 * k for k in range(12)]
     assert said == []
+
+
+def test_what_a_person_should_know_is_said_with_its_clip(clips: list[Clip]) -> None:
+    clips[2].path.write_bytes(clips[2].path.read_bytes()[:4000])
+    said: list[str] = []
+    assert len(list(load_frames(clips, SPEC, None, said.append, speeds=(1.0, 0.8)))) == len(clips)
+    (line,) = said
+    assert "2.wav: cut off" in line
 
 
 def test_what_cannot_be_read_is_told_counted_and_left_out(clips: list[Clip]) -> None:
     clips[3].path.write_bytes(b"no sound")
     clips[5].path.unlink()
     said: list[str] = []
-    assert [clip for clip, _ in load_audio(clips, 16000, said.append)] == [*clips[:3], clips[4], *clips[6:]]
+    assert [clip for clip, _ in load(clips, samples_of, said.append)] == [*clips[:3], clips[4], *clips[6:]]
     assert len(said) == 3
     assert said[0].startswith("left out: ")
     assert "3.wav" in said[0]
@@ -68,7 +85,7 @@ def test_no_more_is_read_ahead_than_is_held(clips: list[Clip]) -> None:
 
 def test_a_taker_that_has_enough_leaves_no_thread_behind(clips: list[Clip]) -> None:
     before = threading.active_count()
-    loading = load_audio(clips * 20, 16000, print)
+    loading = load(clips * 20, samples_of, print)
     next(loading)
     loading.close()
     assert threading.active_count() == before
