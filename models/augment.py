@@ -145,20 +145,3 @@ PLAIN = Augmentation(
     tilt_db=0.0, ripple_db=0.0, band_limit=0.0, mask=0.0,
 )  # fmt: skip
 """Windows as they are in the recordings: everything off but where they are cut."""
-
-
-def __getattr__(name: str) -> Any:
-    """`WindowMaker` until the trainer takes its batches of `batches`."""
-    if name != "WindowMaker":
-        raise AttributeError(name)
-    from .mixtures import Mixtures
-    from .power_batches import PowerMaker
-
-    class WindowMaker(PowerMaker):
-        def __init__(self, events: Any, quiet: Any, labels: Any, spec: Any, frames: int, settings: Any) -> None:
-            super().__init__(Mixtures(events, quiet, labels, settings), spec, frames)
-
-        def draw(self, size: int, seed: Any) -> Any:
-            return tuple(tensor.numpy() for tensor in super().draw(size, seed))
-
-    return WindowMaker

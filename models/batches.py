@@ -18,6 +18,7 @@ from ..stream.features.frontend import FrontEndSpec
 from .audio_batches import AudioMaker, window_samples
 from .augment import PLAIN, Augmentation
 from .data.background import Background
+from .data.cache import FeatureCache
 from .data.clip import BACKGROUND, Clip
 from .data.recordings import Keeping, of_backgrounds, of_clips
 from .mixtures import Mixtures
@@ -53,6 +54,7 @@ def make_batches(
     augmentation: Augmentation = PLAIN,
     device: str | torch.device = "cpu",
     say: Callable[[str], None] = print,
+    cache: FeatureCache | None = None,
 ) -> BatchMaker:
     """Read recordings into memory, in the form that the front end and the changes want, and draw batches of them.
 
@@ -64,6 +66,7 @@ def make_batches(
         augmentation: how windows are changed; as they are in the recordings when left out.
         device: where recordings and windows lie.
         say: is told what could not be read.
+        cache: where frames of clips are kept between runs; None keeps none.
 
     Raises:
         EarwitnessError: nothing to train on, a clip of an unknown label, or a front end not to be had on tensors.
@@ -74,7 +77,7 @@ def make_batches(
     else:
         maker = PowerMaker
         keeping = Keeping(spec, window_frames, outside=augmentation.outside, speeds=augmentation.kept_speeds)
-    events = of_clips([clip for clip in clips if clip.label != BACKGROUND], keeping, say)
+    events = of_clips([clip for clip in clips if clip.label != BACKGROUND], keeping, say, cache)
     quiet = of_backgrounds(backgrounds, keeping, [clip for clip in clips if clip.label == BACKGROUND], say)
     return maker(Mixtures(events, quiet, labels, augmentation, device), spec, window_frames)
 

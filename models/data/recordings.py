@@ -122,7 +122,9 @@ def of_backgrounds(
 def _versions(clip: Clip, keeping: Keeping, cache: FeatureCache | None, note: Say) -> list[Values]:
     """What is kept of a clip at each speed."""
     if cache and not keeping.samples:
-        return [to_powers(cache.frames(clip, keeping.spec, note, speed)) for speed in keeping.speeds]
+        notes = [note, *[None] * (len(keeping.speeds) - 1)]  # what is wrong with the file is told once
+        frames = (cache.frames(clip, keeping.spec, *each) for each in zip(notes, keeping.speeds, strict=True))
+        return [to_powers(each) for each in frames]
     sr, samples = keeping.spec.sr, read_clip(clip, keeping.spec.sr, note)
     played = (samples if speed == 1.0 else resample(samples, round(sr * speed), sr) for speed in keeping.speeds)
     return [keeping.values_of(each) for each in played]

@@ -37,6 +37,7 @@ class Shelf:
         ends = [r + np.cumsum(each.weights) / each.weights.sum() for r, each in enumerate(recordings)]
         self._ends = np.concatenate([np.zeros(0), *ends])
         self._starts = np.concatenate([np.zeros(0, np.int64), *(each.starts for each in recordings)])
+        self._last = np.cumsum([len(each.starts) for each in recordings]) - 1
 
     def _joined(self, recordings: Sequence[Recording], device: str | torch.device) -> Tensor:
         shape = recordings[0].values.shape[1:] if recordings else ()
@@ -58,7 +59,8 @@ class Shelf:
     def draw_starts(self, recordings: Whole, rng: np.random.Generator) -> Whole:
         """A random place `[count]` for a window in each recording `[count]`."""
         places = np.searchsorted(self._ends, recordings + rng.random(len(recordings)), side="right")
-        return self._starts[np.minimum(places, len(self._starts) - 1)]
+        places = np.minimum(places, self._last[recordings])  # r + 0.999… may be rounded to r + 1
+        return np.asarray(self._starts[places])
 
     def cut(self, recordings: Whole, starts: Whole, count: int) -> Tensor:
         """Values of windows as they are, `[windows, count, ...]`, for recordings and starts `[windows]`."""

@@ -1,21 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from earwitness.models.augment import LIMITS, PLAIN, Augmentation
 from earwitness.stream.errors import EarwitnessError
-
-
-def maker(settings: Augmentation) -> Any:
-    """For the trainer's test until it takes its batches of `batches`."""
-    from earwitness.models import augment
-
-    from .test_power_batches import FRAMES, LABELS, SPEC, backgrounds, click
-
-    return augment.WindowMaker([click("a", 10), click("b", 40)], backgrounds(), LABELS, SPEC, FRAMES, settings)
 
 
 @pytest.mark.parametrize("name", LIMITS)

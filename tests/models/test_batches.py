@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch (extra train)")
 
-from earwitness.models.batches import drawn_ahead  # noqa: E402
+from earwitness.models.audio_batches import AudioMaker  # noqa: E402
+from earwitness.models.augment import PLAIN, Augmentation  # noqa: E402
+from earwitness.models.batches import drawn_ahead, make_batches  # noqa: E402
+from earwitness.models.data.background import Background  # noqa: E402
+from earwitness.models.data.datasets import Clip, open_dataset  # noqa: E402
+from earwitness.models.power_batches import PowerMaker  # noqa: E402
+from earwitness.stream.features.frontend import FrontEndSpec  # noqa: E402
+
+QUIET = [Background("noise", "white", np.random.default_rng(0).normal(0, 0.01, 48000).astype(np.float32))]
+
+
+def clips_of(root: Path) -> tuple[list[Clip], list[str]]:
+    """The clips of the tones, and labels with the background's."""
+    data = open_dataset("tones", root)
+    return data.choose((1, 2)), [*data.labels, "background"]
 
 
 class Counting:
@@ -74,10 +91,106 @@ def test_no_seeds_give_no_batches() -> None:
 
 
 def test_numbers_drawn_in_the_thread_are_those_drawn_here() -> None:
-    from .test_power_batches import Augmentation, maker
+    from .test_power_batches import maker
 
     power = maker(Augmentation())
     with drawn_ahead(power, 16, ((0, step) for step in range(3))) as batches:
         ahead = [windows.numpy() for windows, _ in batches]
     for step, windows in enumerate(ahead):
         np.testing.assert_array_equal(windows, power.draw(16, (0, step))[0].numpy())
+
+
+def test_recordings_are_read_and_kept_as_front_end_and_changes_want_them(tones: Path) -> None:
+    clips, labels = clips_of(tones)
+    said: list[str] = []
+    for spec, frames, settings, kind in (
+        (FrontEndSpec(), 50, Augmentation(), PowerMaker),
+        (FrontEndSpec(log="ln"), 50, Augmentation(speed=0.5), PowerMaker),
+        (FrontEndSpec(), 50, Augmentation(room=0.5), AudioMaker),
+        (FrontEndSpec(feature=("mfcc", "rms")), 50, Augmentation(), AudioMaker),
+        (FrontEndSpec(feature="waveform"), 8000, Augmentation(speed=0.5), AudioMaker),
+    ):
+        maker = make_batches(clips, QUIET, labels, spec, frames, settings, say=said.append)
+        assert isinstance(maker, kind)
+        windows, targets = maker.draw(10, (0,))
+        assert windows.shape == (10, frames, spec.dims)
+        assert windows.dtype == targets.dtype == torch.float32
+        assert torch.isfinite(windows).all()
+        assert targets.sum(1).tolist() == pytest.approx([1] * 10)
+        assert targets[:, labels.index("background")].sum() == 2
+    assert not said
+
+
+def test_both_makers_hear_the_same_in_a_clip(tones: Path) -> None:
+    """Powers of two tones in one band or phase do not add as samples do; a clip alone is the same by either way."""
+    clips, labels = clips_of(tones)
+    spec = FrontEndSpec()
+    means = []
+    for kind in (PowerMaker, AudioMaker):
+        changes = PLAIN if kind is PowerMaker else PLAIN.replace(overdrive=1e-9)
+        maker = make_batches(clips, [], labels, spec, 50, changes)
+        assert isinstance(maker, kind)
+        windows, targets = maker.draw(300, (0,))
+        means.append(torch.stack([windows[targets[:, k] == 1].mean((0, 1)) for k in range(3)]))
+    loud = means[0] > -60
+    assert loud.any(1).all()
+    assert (means[0] - means[1])[loud].abs().max() < 3
+
+
+def test_clips_of_the_background_are_backgrounds_and_what_is_broken_is_left_out(tones: Path, tmp_path: Path) -> None:
+    clips, labels = clips_of(tones)
+    nothing = [replace(clip, label="background") for clip in clips if clip.label == "low"]
+    events = [clip for clip in clips if clip.label != "low"]
+    broken = Clip(tmp_path / "none.wav", "high", 1, "none")
+    said: list[str] = []
+    maker = make_batches([*events, *nothing, broken], [], labels, FrontEndSpec(), 50, Augmentation(), say=said.append)
+    _, targets = maker.draw(40, (0,))
+    assert targets[:, labels.index("background")].sum() == 8
+    assert targets[:, labels.index("low")].sum() == 0
+    assert any("none.wav" in line for line in said)
+
+
+@pytest.mark.parametrize("feature", ["log_mel", "waveform"])
+def test_more_windows_take_no_more_steps_to_draw(tones: Path, feature: str) -> None:
+    """What is done window by window would be done by calls from Python."""
+    clips, labels = clips_of(tones)
+    spec = FrontEndSpec(feature=feature)
+    settings = Augmentation(mixup=0.5, speed=0.5, stretch=0.5 * (feature == "log_mel"))
+    maker = make_batches(clips, QUIET, labels, spec, 50 if feature == "log_mel" else 800, settings)
+    maker.draw(64, (0,))
+    few, many = (calls(lambda size=size: maker.draw(size, (0,))) for size in (64, 512))
+    assert 100 < few < 3000
+    assert many <= few + 10
+
+
+def calls(run: Callable[[], object]) -> int:
+    """How many functions are called, Python's and others."""
+    count = 0
+
+    def profile(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("settings", [Augmentation(), Augmentation(room=0.5, telephone=0.2, pitch=0.5, overdrive=0.2)])
+def test_a_batch_on_a_gpu_is_that_on_the_cpu_to_rounding(tones: Path, settings: Augmentation) -> None:
+    clips, labels = clips_of(tones)
+    here, there = (
+        make_batches(clips, QUIET, labels, FrontEndSpec(), 50, settings, device).draw(64, (0,))
+        for device in ("cpu", "cuda")
+    )
+    assert there[0].is_cuda
+    assert there[1].is_cuda
+    assert torch.equal(here[1], there[1].cpu())
+    difference = (here[0] - there[0].cpu()).abs()
+    assert difference[here[0] > -60].max() < 0.5  # dB; mean far below
+    assert difference.mean() < 0.01
