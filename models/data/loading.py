@@ -9,55 +9,18 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...stream.errors import EarwitnessError
-from ...stream.features.frontend import FrontEndSpec
-from .audio import frame_blocks, read_clip
-from .cache import FeatureCache
 from .clip import Clip
 
-Array = NDArray[np.float32]
 Say = Callable[[str], None]
 Made = TypeVar("Made")
 
 AHEAD = 4  # clips a thread that may be ready and not taken: what a slow taker costs in memory
-
-
-def load_audio(
-    clips: Iterable[Clip], sr: int, say: Say, workers: int | None = None
-) -> Iterator[tuple[Clip, Array]]:  # fmt: skip
-    """`load` of each clip's sound, float32 `[samples]` at `sr` Hz."""
-    return load(clips, lambda clip, note: read_clip(clip, sr, note), say, workers)
-
-
-def load_frames(
-    clips: Iterable[Clip],
-    spec: FrontEndSpec,
-    cache: FeatureCache | None,
-    say: Say,
-    workers: int | None = None,
-    speeds: Sequence[float] = (1.0,),
-) -> Iterator[tuple[Clip, list[Array]]]:
-    """`load` of each clip's frames by the front end, float32 `[frames, dims]`, at each speed.
-
-    Args:
-        cache: where they are kept; None keeps none.
-    """
-
-    def read(clip: Clip, note: Say) -> list[Array]:
-        notes = [note, *[None] * (len(speeds) - 1)]  # what is wrong with the file is told once
-        if cache is not None:
-            return [cache.frames(clip, spec, *each) for each in zip(notes, speeds, strict=True)]
-        return [np.concatenate(list(frame_blocks(clip, spec, *each))) for each in zip(notes, speeds, strict=True)]
-
-    return load(clips, read, say, workers)
 
 
 def load(

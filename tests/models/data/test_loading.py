@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from earwitness.models.data.audio import read_clip
 from earwitness.models.data.cache import FeatureCache
 from earwitness.models.data.clip import Clip
-from earwitness.models.data.loading import AHEAD, in_threads, load, load_audio, load_frames
+from earwitness.models.data.loading import AHEAD, in_threads, load
 from earwitness.stream.features.frontend import FrontEndSpec, compute
-from earwitness.stream.resample import resample
 
 SPEC = FrontEndSpec(n_mels=8)
 
@@ -36,21 +35,18 @@ def samples_of(clip: Clip, say: Callable[[str], None]) -> NDArray[np.float32]:
 def test_clips_come_in_order_whatever_the_threads(tmp_path: Path, clips: list[Clip]) -> None:
     said: list[str] = []
     for workers in (1, 3, None):
-        for cache in (None, FeatureCache(tmp_path / "cache")):
-            loaded = list(load_frames(clips, SPEC, cache, said.append, workers, (1.0, 0.8)))
-            assert [clip for clip, _ in loaded] == clips
-            for clip, (frames, slow) in loaded:
-                samples = read_clip(clip, SPEC.sr)
-                np.testing.assert_array_equal(frames, compute(SPEC, samples))
-                np.testing.assert_array_equal(slow, compute(SPEC, resample(samples, 12800, 16000)))
-    assert [len(samples) for _, samples in load_audio(clips, 16000, said.append)] == [4000 + 100 * k for k in range(12)]
+        cache = FeatureCache(tmp_path / "cache")
+        loaded = list(load(clips, lambda clip, note, kept=cache: kept.frames(clip, SPEC, note), said.append, workers))
+        assert [clip for clip, _ in loaded] == clips
+        for clip, frames in loaded:
+            np.testing.assert_array_equal(frames, compute(SPEC, read_clip(clip, SPEC.sr)))
     assert said == []
 
 
 def test_what_a_person_should_know_is_said_with_its_clip(clips: list[Clip]) -> None:
     clips[2].path.write_bytes(clips[2].path.read_bytes()[:4000])
     said: list[str] = []
-    assert len(list(load_frames(clips, SPEC, None, said.append, speeds=(1.0, 0.8)))) == len(clips)
+    assert len(list(load(clips, samples_of, said.append))) == len(clips)
     (line,) = said
     assert "2.wav: cut off" in line
 
