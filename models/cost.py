@@ -22,7 +22,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """Of one window, or one hop where a model carries its state.
 
     Attributes:
-        parameters: numbers that were learnt; None where the file does not tell.
+        parameters: numbers that were learnt, not shapes, which ONNX keeps as int64; None where the file does not tell.
         macs: multiply-adds of convolutions, matrix products, recurrent layers and linear models; None as above.
         ms_per_window: the model alone, one window a call, one thread; the median of several.
         device: on which.
@@ -89,7 +89,7 @@ def count_onnx(model: bytes) -> tuple[int, int | None]:
         dims = known.type.tensor_type.shape.dim
         if known.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             shapes[known.name] = tuple(dim.dim_value for dim in dims)
-    parameters = sum(math.prod(shape) for shape in weights.values())
+    parameters = sum(math.prod(each.dims) for each in graph.initializer if each.data_type != onnx.TensorProto.INT64)
     macs: int | None = 0
     for node in inferred.node:
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
