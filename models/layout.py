@@ -48,6 +48,8 @@ def to_scores(tensor: Tensor, output: Output, windows: int, labels: int) -> Arra
         EarwitnessError: the tensor is not what the manifest's axes say, or holds what is no probability.
     """
     values = np.asarray(tensor, np.float32)
+    if output.axes == ("batch", "labels") and values.shape == (windows, labels):
+        return _checked(values, output)  # the most usual layout is not worth the general rule's time
     if values.ndim != len(output.axes):
         raise EarwitnessError(
             f"output {output.name!r} is {list(values.shape)}, but output.axes are {list(output.axes)}"
@@ -66,14 +68,20 @@ def to_scores(tensor: Tensor, output: Output, windows: int, labels: int) -> Arra
         raise EarwitnessError(
             f"output {output.name!r} is {list(np.shape(tensor))} for {windows} windows and {labels} labels"
         )
+    return _checked(values, output)
+
+
+def _checked(values: Array, output: Output) -> Array:
+    """Probabilities [windows, labels] of what a model gave as [windows, labels] or [windows, frames, labels]."""
     with np.errstate(invalid="ignore"):  # what is no number is told below, in a line that says more
         scores = activate(values, output)
-    if output.reduce == "mean":
-        scores = scores.mean(axis=1, dtype=np.float32)
-    elif output.reduce == "max":
-        scores = scores.max(axis=1)
-    else:
-        scores = scores[:, -1]
+    if values.ndim == 3:
+        if output.reduce == "mean":
+            scores = scores.mean(axis=1, dtype=np.float32)
+        elif output.reduce == "max":
+            scores = scores.max(axis=1)
+        else:
+            scores = scores[:, -1]
     # Comparisons with NaN are false: it is refused with the rest.
     if scores.size and not (scores.min() >= -ROUNDING and scores.max() <= 1 + ROUNDING):
         raise EarwitnessError(

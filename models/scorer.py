@@ -58,12 +58,11 @@ class Scorer:
         """
         if not self._memory.states or not len(windows):
             return self._safely(lambda runtime: runtime.scores(windows))
-        found = []
         rounds = _one_each(streams, at_once=1 if self._one_by_one else len(windows))
-        for rows in rounds:
-            found.append(self._step(windows[rows], [streams[row] for row in rows]))
-        order = np.argsort(np.concatenate(rounds))
-        return np.concatenate(found)[order]
+        if len(rounds) == 1:
+            return self._step(windows, streams)
+        found = [self._step(windows[rows], [streams[row] for row in rows]) for rows in rounds]
+        return np.concatenate(found)[np.argsort(np.concatenate(rounds))]
 
     def forget(self, stream: Hashable) -> None:
         """The stream's segment is over: should another window of it come, that begins anew."""
@@ -111,20 +110,19 @@ class Memory:
 
     def take(self, slots: Sequence[int]) -> dict[str, Tensor]:
         """What lies in some slots, in the model's layout."""
-        return {
-            state.input: np.moveaxis(self._pools[state.input][slots], 0, state.batch_axis)
-            if state.batch_axis >= 0
-            else self._pools[state.input][slots[0]]
-            for state in self.states
-        }
+        taken = {}
+        for state in self.states:
+            values = self._pools[state.input][slots]
+            if state.batch_axis != 0:
+                values = np.moveaxis(values, 0, state.batch_axis) if state.batch_axis > 0 else values[0]
+            taken[state.input] = values
+        return taken
 
     def put(self, slots: Sequence[int], behind: Mapping[str, Tensor]) -> None:
         """What the model gave for these slots takes the place of what lay there."""
         for state in self.states:
             values = behind[state.input]
-            self._pools[state.input][slots] = (
-                np.moveaxis(values, state.batch_axis, 0) if state.batch_axis >= 0 else values
-            )
+            self._pools[state.input][slots] = np.moveaxis(values, state.batch_axis, 0) if state.batch_axis > 0 else values
 
     def free(self, stream: Hashable) -> None:
         """Nothing is left of the stream."""

@@ -34,7 +34,7 @@ SCALE_DB = 20.0
 RANGE_DB = 60.0  # what lies deeper below the running level is silence, which is 0 behind the scaling
 FAINTEST = 1e-8  # power: what is fainter stays so, beside any other sound
 KERNEL = 5  # of the first convolution, in frames and bands
-TINY = 1e-6  # of a gate that is shut, which would leave nothing to divide by
+SHUT = 1e-6  # what a gate lets through at least, or a mean would have nothing to divide by
 REACH = 2  # earlier columns that a convolution of the body sees
 
 
@@ -102,7 +102,7 @@ class Stream(nn.Module):
         self.register_buffer("decays", torch.tensor(self._decays), persistent=False)
         self._peak_decay = max(self._decays)
         reach = REACH * column * self._bands
-        # The state's parts: power and its weight, input, columns before the body and behind it, sums, weights, maxima.
+        # The state's parts: power and its weight, input, columns before the body and behind it, means, weights, maxima.
         self._means = (len(self._decays), features)
         self._parts = [1, 1, self._tail * dims, reach, reach, math.prod(self._means), len(self._decays), features]
         self.state_size = sum(self._parts)
@@ -123,8 +123,8 @@ class Stream(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # half precision has not the range of powers
             x = x[:, : hops * self.hop_frames].float()
             power = torch.exp(x * NEPERS).mean(2).unflatten(1, (hops, self.hop_frames)).mean(2, keepdim=True)
-            count = torch.ones_like(power)
-            level = _level(_faded_sums(power, self._level_decay), _faded_sums(count, self._level_decay))
+            count = _faded_sums(torch.ones_like(power), self._level_decay)
+            level = _level(_faded_sums(power, self._level_decay) / count)
             x = _relative(x, level.repeat_interleave(self.hop_frames, dim=1))
         columns = self._columns(pad(x, (0, 0, self._tail, 0)))
         columns = self._body(pad(columns, (0, 0, REACH, 0)))
@@ -132,9 +132,9 @@ class Stream(nn.Module):
         features = self._features(maps.transpose(1, 2).flatten(0, 1))
         with torch.autocast(x.device.type, enabled=False):
             features = features.float().unflatten(0, (-1, hops))
-            gates = torch.sigmoid(self.gates(features))
+            gates = torch.sigmoid(self.gates(features)) + SHUT
             means = [
-                _faded_sums(gate * features, decay) / (_faded_sums(gate, decay) + TINY)
+                _faded_sums(gate * features, decay) / _faded_sums(gate, decay)
                 for gate, decay in zip(gates.split(1, dim=2), self._decays, strict=True)
             ]
             return self._decide(torch.cat(means, dim=2), _faded_maxima(features, self._peak_decay), level)
@@ -146,20 +146,21 @@ class Stream(nn.Module):
 
         Shape: [batch, hop_frames, dims], [batch, state_size] -> logits [batch, classes], [batch, state_size].
         """
-        power, count, tail, before_body, before_deep, sums, weights, maxima = state.split(self._parts, dim=1)
-        power = power * self._level_decay + torch.exp(x * NEPERS).flatten(1).mean(1, keepdim=True)
+        power, count, tail, before_body, before_deep, means, weights, maxima = state.split(self._parts, dim=1)
         count = count * self._level_decay + 1.0
-        level = _level(power, count)
+        power = power + (torch.exp(x * NEPERS).flatten(1).mean(1, keepdim=True) - power) / count
+        level = _level(power)
         x = torch.cat([tail.reshape(-1, self._tail, self._dims), _relative(x, level.unsqueeze(2))], dim=1)
         columns = torch.cat([self._earlier(before_body), self._columns(x)], dim=2)
         deeper = torch.cat([self._earlier(before_deep), self._body(columns)], dim=2)
         features = self._features(self._deep(deeper))
-        gates = torch.sigmoid(self.gates(features))
-        sums = sums.reshape(-1, *self._means) * self.decays.unsqueeze(1) + gates.unsqueeze(2) * features.unsqueeze(1)
+        gates = torch.sigmoid(self.gates(features)) + SHUT
         weights = weights * self.decays + gates
+        means = means.reshape(-1, *self._means)
+        means = means + (gates / weights).unsqueeze(2) * (features.unsqueeze(1) - means)
         maxima = torch.maximum(maxima * self._peak_decay, features)
-        logits = self._decide((sums / (weights + TINY).unsqueeze(2)).flatten(1), maxima, level)
-        tails = [x[:, -self._tail :], columns[:, :, -REACH:], deeper[:, :, -REACH:], sums]
+        logits = self._decide(means.flatten(1), maxima, level)
+        tails = [x[:, -self._tail :], columns[:, :, -REACH:], deeper[:, :, -REACH:], means]
         return logits, torch.cat([power, count, *(part.flatten(1) for part in tails), weights, maxima], dim=1)
 
     def _columns(self, x: Tensor) -> Tensor:
@@ -204,14 +205,14 @@ def _convolution(inputs: int, outputs: int, kernel: tuple[int, int], stride: tup
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=(0, kernel[1] // 2), bias=False)
 
 
-def _level(power: Tensor, count: Tensor) -> Tensor:
-    """Level in dB from faded sums of powers and of ones."""
-    return torch.log(power / count + FAINTEST) / NEPERS
+def _level(power: Tensor) -> Tensor:
+    """Level in dB of a mean power."""
+    return torch.log(power + FAINTEST) / NEPERS
 
 
 def _relative(x: Tensor, level: Tensor) -> Tensor:
     """Decibels [batch, frames, dims] above the floor of what is heard beside `level` [batch, frames or 1, 1]."""
-    return torch.relu((x - level + RANGE_DB) / SCALE_DB)
+    return torch.relu((x - (level - RANGE_DB)) / SCALE_DB)
 
 
 def _faded_sums(x: Tensor, decay: float) -> Tensor:
