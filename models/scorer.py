@@ -122,7 +122,9 @@ class Memory:
         """What the model gave for these slots takes the place of what lay there."""
         for state in self.states:
             values = behind[state.input]
-            self._pools[state.input][slots] = np.moveaxis(values, state.batch_axis, 0) if state.batch_axis > 0 else values
+            if state.batch_axis > 0:
+                values = np.moveaxis(values, state.batch_axis, 0)
+            self._pools[state.input][slots] = values
 
     def free(self, stream: Hashable) -> None:
         """Nothing is left of the stream."""
