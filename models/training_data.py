@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ..stream.errors import EarwitnessError
 from .data.background import Background, Use, rooms, speech, synthesised
-from .data.datasets import BACKGROUND, Clip, Dataset, open_dataset, split_by_recording
+from .data.datasets import BACKGROUND, Clip, Dataset, label_problems, open_dataset, split_by_recording
+from .data.esc import credits_of as credits_of_esc
 from .data.root import data_root
 from .recipe import Recipe
 
@@ -86,6 +87,8 @@ def read_data(recipe: Recipe, root: Path | None, say: Callable[[str], None]) -> 
         raise EarwitnessError(
             f"{dataset.name} has {len(labels)} kinds of sound to train on: two, or one and backgrounds, are needed"
         )
+    for problem in label_problems(training, tested):
+        say(f"{dataset.name}: {problem}")
     validation = [clip for clip in validation if set(clip.labels) <= {*labels, background}]
     say(f"{recipe.name}: {len(training)} clips of {len(labels)} sounds to train on, {len(validation)} to choose by")
     multi_label = dataset.multi_label if choice.multi_label == "auto" else choice.multi_label
@@ -126,9 +129,5 @@ def _split(clips: list[Clip], part: float) -> tuple[list[Clip], list[Clip]]:
 
 
 def _credited(data: TrainingData) -> Iterable[str]:
-    from .data import esc
-
     clips = data.training + data.validation
-    if (data.dataset.folder / "LICENSE-clips.txt").is_file():
-        return esc.credits_of(data.dataset.folder, clips)
-    return sorted({f"{clip.path.name} {clip.licence}".strip() for clip in clips})
+    return credits_of_esc(data.dataset.folder, clips) or sorted({f"{c.path.name} {c.licence}".strip() for c in clips})

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..stream.errors import EarwitnessError
 from .bundle import Bundle
 from .data.clip import Clip, Dataset
-from .data.datasets import open_dataset
+from .data.datasets import open_dataset, without_shared_recordings
 
 SAME_FOLDS = ({"esc50", "esc10"},)  # the second is a part of the first, in the same folds
 
@@ -48,10 +48,10 @@ def heard_in_training(bundle: Bundle, dataset: Dataset, clips: Sequence[Clip], r
         known = [clip for clip in clips if clip.fold in trained]
     else:
         try:
-            heard = {clip.recording for clip in open_dataset(_data_of(training.data), root).choose(training.folds)}
+            heard = open_dataset(_data_of(training.data), root).choose(training.folds)
         except EarwitnessError:
             return []
-        known = [clip for clip in clips if clip.recording in heard]
+        known = without_shared_recordings(clips, heard)[1]
     if not known:
         return []
     return [

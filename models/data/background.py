@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ...stream.resample import resample
-from .esc import read_audio
+from .audio import read_audio
 from .root import data_folder
 
 Use = Literal["training", "choice", "test"]

@@ -14,7 +14,7 @@ from .folder import open_folder
 from .fsdd import open_fsdd
 from .reviewed import is_reviewed, open_reviewed
 from .root import data_root
-from .splits import class_problems, split_by_recording, without_shared_recordings
+from .splits import label_problems, split_by_recording, without_shared_recordings
 from .urbansound import open_urbansound
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
     "Clip",
     "Dataset",
     "audio_blocks",
-    "class_problems",
     "dataset_names",
+    "label_problems",
     "open_dataset",
     "read_audio",
     "read_clip",

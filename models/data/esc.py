@@ -8,16 +8,12 @@ recording, not by clip.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...stream.errors import EarwitnessError
-from .audio import read_audio
-from .clip import FREE_LICENCES, Clip, Dataset
-from .splits import split_by_recording
+from .clip import Clip, Dataset
 from .table import check_some, present, read_table
-
-__all__ = ["FREE_LICENCES", "Clip", "credits_of", "open_esc", "read_audio", "read_clips", "split_by_recording"]
 
 TABLE = Path("meta") / "esc50.csv"
 CREDITS = ("LICENSE-clips.txt", "LICENSE")  # where the text may be: the second is the original's name
@@ -48,13 +44,6 @@ def open_esc(name: str, folder: Path, only_esc10: bool = False) -> Dataset:
     clips, problems = present(listed)
     check_some(name, folder, clips, problems)
     return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
-
-
-def read_clips(
-    folder: Path, folds: Collection[int] | None = None, licences: Collection[str] | None = None
-) -> list[Clip]:
-    """The clips of the named folds and licences; `open_esc(...).choose(...)` under its old name."""
-    return open_esc(folder.name, folder).choose(folds, licences)
 
 
 def credits_of(folder: Path, clips: Iterable[Clip]) -> list[str]:

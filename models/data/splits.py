@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ...stream.errors import EarwitnessError
 from .clip import BACKGROUND, Clip
 
 
@@ -33,28 +32,23 @@ def split_by_recording(clips: Sequence[Clip], fold: int, part: float, seed: int)
     return training, [clip for clip in clips if clip.recording in held]
 
 
-def without_shared_recordings(training: Iterable[Clip], judged: Iterable[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """What may be trained on when `judged` is judged by, and what has to be dropped for it.
+def without_shared_recordings(clips: Iterable[Clip], others: Iterable[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """The clips of whose recordings nothing is among the others, and the rest, which must be dropped.
 
-    ESC-50 and UrbanSound8K both cut clips from recordings of freesound.org, 35 of them the same, and four recordings
-    stand in two folds of ESC-50. `recording` is the number there in both, so that this finds them.
+    Who trains on some and is judged by others drops them on one side. ESC-50 and UrbanSound8K both cut clips from
+    recordings of freesound.org, 35 of them the same, and four recordings stand in two folds of ESC-50. `recording` is
+    the number there in both, so that this finds them.
     """
-    heard = {clip.recording for clip in judged}
-    clips = list(training)
-    return [clip for clip in clips if clip.recording not in heard], [clip for clip in clips if clip.recording in heard]
+    heard = {clip.recording for clip in others}
+    both: tuple[list[Clip], list[Clip]] = ([], [])
+    for clip in clips:
+        both[clip.recording in heard].append(clip)
+    return both
 
 
-def class_problems(training: Sequence[Clip], judged: Sequence[Clip]) -> list[str]:
-    """What a person should know of the classes before training, a line each.
-
-    Raises:
-        EarwitnessError: there is nothing to tell apart: one class, and no background.
-    """
-    known, asked = ({label for clip in clips for label in clip.labels} for clips in (training, judged))
-    if len(known) < 2:
-        only = f"one class only, {min(known)!r}" if known else "no clip"
-        raise EarwitnessError(f"{only} to train on: add a second class, or a folder {BACKGROUND!r} of what it is not")
-    never = sorted(asked - known - {BACKGROUND})
-    unasked = sorted(known - asked - {BACKGROUND}) if judged else []
-    lines = [f"label {label!r} is judged and never trained on: it counts as wrong" for label in never]
+def label_problems(training: Iterable[Clip], judged: Iterable[Clip]) -> list[str]:
+    """A line about each label that is judged and was never trained on, or the other way round."""
+    known, asked = ({label for clip in clips for label in clip.labels} - {BACKGROUND} for clips in (training, judged))
+    lines = [f"label {label!r} is judged and never trained on: it counts as wrong" for label in sorted(asked - known)]
+    unasked = sorted(known - asked) if asked else []
     return lines + [f"label {label!r} is trained on and never judged" for label in unasked]

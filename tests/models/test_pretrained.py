@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.models.bundle import PRETRAINED, bundle_names, find_bundle
 from earwitness.models.data.background import coloured_noise
-from earwitness.models.data.esc import read_audio, read_clips
+from earwitness.models.data.datasets import open_dataset, read_audio
 from earwitness.models.evaluate import listen
 from earwitness.models.runtime import open_runtime
 
@@ -65,7 +65,7 @@ def test_a_microphone_that_is_muted_in_between_is_no_event(name: str, rng: np.ra
 def test_real_clips_of_the_fold_left_out_are_named(name: str, data_root: Path) -> None:
     bundle = find_bundle(name)
     runtime, labels = open_runtime(bundle, "cpu"), bundle.manifest.labels
-    clips = read_clips(data_root / name.split("-")[0], folds=(4,))[:: 2 if name == "esc10-cnn" else 5]
+    clips = open_dataset(name.split("-")[0], data_root).choose((4,))[:: 2 if name == "esc10-cnn" else 5]
     named = 0
     for clip in clips:
         scores, _ = listen(bundle, runtime, read_audio(clip.path, bundle.manifest.front_end.sr))

@@ -48,6 +48,13 @@ def test_a_file_without_sound_is_one_line(tmp_path: Path) -> None:
         read_audio(tmp_path / "none.wav", 8000)
 
 
+def test_a_broken_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.ogg").write_bytes(b"OggS but not really")
+    with pytest.raises(EarwitnessError, match=r"a\.ogg is no sound file that can be read") as caught:
+        read_audio(tmp_path / "a.ogg", 16000)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_file_that_lies_about_its_length_is_read_as_far_as_it_goes(long_file: Path) -> None:
     data = long_file.read_bytes()
     long_file.write_bytes(data[: len(data) // 2])

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.models.data.clip import BACKGROUND, Clip
 from earwitness.models.data.datasets import dataset_names, open_dataset
-from earwitness.models.data.splits import class_problems, without_shared_recordings
+from earwitness.models.data.splits import without_shared_recordings
 from earwitness.stream.errors import EarwitnessError
 
 
@@ -124,31 +123,6 @@ def test_a_folder_is_not_guessed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("EARWITNESS_DATA", str(tmp_path))
     with pytest.raises(EarwitnessError, match="--root"):
         open_dataset("folder")
-
-
-def test_recordings_that_are_judged_by_are_dropped_from_training() -> None:
-    training = [Clip(Path(name), "dog", 1, name) for name in "abc"]
-    judged = [Clip(Path(name), "dog", 2, name) for name in "cd"]
-    kept, dropped = without_shared_recordings(training, judged)
-    assert [clip.recording for clip in kept] == ["a", "b"]
-    assert [clip.recording for clip in dropped] == ["c"]
-
-
-def test_one_class_alone_is_refused_unless_there_is_background() -> None:
-    dogs = [Clip(Path("a"), "dog", 1, "a")]
-    with pytest.raises(EarwitnessError, match="one class only, 'dog'"):
-        class_problems(dogs, [])
-    assert class_problems([*dogs, Clip(Path("b"), BACKGROUND, 1, "b")], []) == []
-
-
-def test_a_label_that_is_only_judged_or_only_trained_on_is_told() -> None:
-    training = [Clip(Path(label), label, 1, label) for label in ("dog", "cat")]
-    judged = [Clip(Path(label), label, 2, label) for label in ("dog", "cow", BACKGROUND)]
-    lines = class_problems(training, judged)
-    assert lines == [
-        "label 'cow' is judged and never trained on: it counts as wrong",
-        "label 'cat' is trained on and never judged",
-    ]
 
 
 def test_choosing_names_the_nearest_licence(tones: Path) -> None:
