@@ -265,7 +265,9 @@ def evaluate(
         list[str] | None, typer.Option(help="Judged by these, as 4 or 1,2. Without it: those not trained on.")
     ] = None,
     licence: Annotated[list[str] | None, typer.Option(help="Only clips under this one; repeatable.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda; judged on the CPU, trained on what there is.")
+    ] = None,
     label_map: Annotated[
         str | None, typer.Option(help="For a model of other class names: one in the box, or a TOML file.")
     ] = None,

@@ -78,6 +78,7 @@ def cross_validate(
     """Train and judge a bundle for each seed and each round of the protocol of the recipe's data.
 
     Args:
+        device: to train on; judged is on the CPU.
         out: bundles become `out/NAME-HASH/seedS-foldF/NAME`; the hash is the recipe's.
         page: an HTML report of the pooled judgement.
 

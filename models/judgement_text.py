@@ -53,6 +53,8 @@ def _lines(judgement: Judgement) -> Iterator[str]:
 def _figure(judgement: Judgement, name: str, text: str) -> str:
     value = getattr(judgement, name)
     low, high = judgement.intervals.get(name, (value, value))
+    if name == "accuracy" and judgement.unit == "clip":
+        text += "; by recording {:.3f} to {:.3f}".format(*judgement.intervals["accuracy_by_recording"])
     return f"  {value:.3f}  ({low:.3f} to {high:.3f})  {text}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     root: Path | None = None
     folds: Sequence[str] = ()
     licence: Sequence[str] = ()
-    device: str = "cpu"
+    device: str | None = None
     label_map: str | None = None
     per_window: bool = False
     backgrounds: bool = False
@@ -49,19 +50,20 @@ def answer(request: Request, say: Callable[[str], None]) -> tuple[msgspec.Struct
     problem = _problem(request)
     if problem:
         raise EarwitnessError(f"evaluate: {problem}")
-    folds, licences = parse_folds(request.folds), request.licence or None
     if request.cross_validate:
         validated = _cross_validated(request, say)
         return validated, cross_validate.report(validated)
+    by: dict[str, Any] = {
+        "data": request.data or DATA, "root": request.root, "folds": parse_folds(request.folds),
+        "licences": request.licence or None, "device": request.device or "cpu", "label_map": request.label_map,
+    }  # fmt: skip
     if request.compare:
         first, second = map(find_bundle, request.compare)
-        comparison = compare.compare_bundles(
-            first, second, request.data or DATA, request.root, folds, licences, request.device, request.label_map
-        )
+        comparison = compare.compare_bundles(first, second, **by)
         return comparison, compare.report(comparison)
     judgement = evaluate_bundle(
-        find_bundle(request.model), request.data or DATA, request.root, folds, licences, request.device,
-        request.label_map, "window" if request.per_window else "clip", request.backgrounds, request.page,
+        find_bundle(request.model), **by, unit="window" if request.per_window else "clip",
+        backgrounds=request.backgrounds, page=request.page,
     )  # fmt: skip
     return judgement, report(judgement)
 
@@ -101,5 +103,12 @@ def _cross_validated(request: Request, say: Callable[[str], None]) -> cross_vali
         data = msgspec.structs.replace(chosen.data, licences=tuple(request.licence))
         chosen = msgspec.structs.replace(chosen, data=data)
     return cross_validate.cross_validate(
-        chosen, request.out, request.root, range(request.seeds), request.device, request.threads, say, request.page
+        chosen,
+        request.out,
+        request.root,
+        range(request.seeds),
+        request.device or "auto",
+        request.threads,
+        say,
+        request.page,
     )

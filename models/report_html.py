@@ -106,6 +106,8 @@ def _tiles(judgement: Judgement) -> str:
 def _tile(judgement: Judgement, name: str, text: str) -> str:
     low, high = judgement.intervals.get(name, (0.0, 0.0))
     span = f"95 %: {low:.3f} to {high:.3f}" if name in judgement.intervals else ""
+    if name == "accuracy" and judgement.unit == "clip":
+        span += "; by recording {:.3f} to {:.3f}".format(*judgement.intervals["accuracy_by_recording"])
     return _plain_tile(f"{getattr(judgement, name):.3f}", text, span)
 
 
