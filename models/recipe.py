@@ -352,12 +352,12 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], table
 
 def _check_options(kind: Any, options: Mapping[str, Any]) -> None:
     """EarwitnessError when there is no such network, or it has no such option."""
-    from .networks.registry import NETWORKS, read_options
+    from .kinds import KINDS, read_kind_options
 
-    if kind not in NETWORKS:
-        raise EarwitnessError(f"no network {kind!r}: {nearest(str(kind), NETWORKS)}")
-    if options:  # with their file comes torch
-        read_options(kind, options)
+    if kind not in KINDS:
+        raise EarwitnessError(f"no network {kind!r}: {nearest(str(kind), KINDS)}")
+    if options:  # with a network's file comes torch
+        read_kind_options(kind, options)
 
 
 def _readable(error: str) -> str:

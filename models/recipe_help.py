@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .kinds import KINDS, describe_kind
 from .manifest import toml_value
-from .networks.registry import NETWORKS, describe
 from .recipe import known_keys
 
 
@@ -16,10 +16,10 @@ def help_lines(network: str | None = None) -> list[str]:
     Raises EarwitnessError when there is no such network.
     """
     if network is None:
-        lines = ["Networks (--network KIND):", *_columns((kind, line) for kind, line in NETWORKS.items())]
+        lines = ["Networks (--network KIND):", *_columns((kind, line) for kind, line in KINDS.items())]
     else:
-        options = describe(network)
-        lines = [f"Network {network}: {NETWORKS[network]}. Its options (--set):"]
+        options = describe_kind(network)
+        lines = [f"Network {network}: {KINDS[network]}. Its options (--set):"]
         lines += _columns((f"network.{name}={_said(default)}", text) for name, _, default, text in options)
     lines += ["", "Keys of a recipe (--set):"]
     lines += _columns((f"{key}={_said(default)}", text) for key, (text, default) in known_keys().items())

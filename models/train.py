@@ -24,10 +24,11 @@ from .batches import make_batches
 from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output, Training, write_bundle
 from .calibrate import best_temperature, choose_thresholds
 from .checkpoints import load_weights
+from .data.cache import FeatureCache
 from .data.datasets import BACKGROUND
 from .distributed import World, joined
 from .evaluate import evaluate_bundle, false_alarms
-from .export import INPUT, OUTPUT, check_export, to_onnx
+from .export import INPUT, OUTPUT, check_export, states_of, to_onnx
 from .fit import Fitted, Job, fit
 from .networks.registry import build_network, for_use, read_options
 from .progress import Lines, Reporter, Silent, clock
@@ -110,6 +111,8 @@ class _Trainer:
         shape = recipe.window_frames, recipe.front_end.dims
         self._network = build_network(recipe.network.kind, shape, len(self._labels), recipe.network.options)
         self._reconstructs, self._stateful = bool(own_labels), hasattr(self._network, "hops")
+        # A network with states decides at its own hop; its training windows are as long as one likes.
+        self._hop_frames: int = self._network.hop_frames if self._stateful else recipe.hop_frames  # type: ignore[assignment]
         if recipe.training.start_from:
             _begin_with(self._network, Path(recipe.training.start_from))
         self._multi_label = self._data.multi_label and not self._reconstructs
@@ -117,6 +120,7 @@ class _Trainer:
         if self._multi_label:  # whatever can be heard in a mixture is true of it
             augmentation = augmentation.replace(mixed_targets="present")
         self._augmentation = augmentation
+        self._cache = FeatureCache(say=reporter.line)
         self._clips = self._validation_clips()
 
     def fit(self, board: bool) -> Fitted[nn.Module]:
@@ -125,7 +129,7 @@ class _Trainer:
         clips = [clip for clip in self._data.training if not (self._reconstructs and clip.label == BACKGROUND)]
         maker = make_batches(
             clips, self._data.backgrounds("training"), self._data.labels, recipe.front_end, recipe.window_frames,
-            self._augmentation, world.device, self._reporter.line,
+            self._augmentation, world.device, self._reporter.line, self._cache,
         )  # fmt: skip
         figure = None
         if self._clips.clips:
@@ -153,13 +157,12 @@ class _Trainer:
         temperature, thresholds = self._calibrated(fitted.network)
         used = for_use(fitted.network)
         manifest = self._manifest(used, fitted, temperature, thresholds)
-        files = to_onnx(used, (recipe.window_frames, recipe.front_end.dims))
+        files = to_onnx(used, (manifest.window_frames, recipe.front_end.dims))
         files["CREDITS.txt"] = credits_of(self._data).encode()
         files[RECIPE] = to_toml(recipe).encode()
         path = self._out / recipe.name
         bundle = write_bundle(path, manifest, files)
-        windows = np.concatenate(self._clips.windows)[:256] if self._clips.clips else self._drawn(256, BACKGROUND)[0]
-        told.line(f"ONNX Runtime differs from torch by {check_export(bundle, used, windows):.1g}")
+        told.line(f"ONNX Runtime differs from torch by {check_export(bundle, used, self._some_windows()):.1g}")
         scores = self._judge(bundle) | ({} if fitted.figure is None else {"validation": fitted.figure})
         rounded = {name: round(value, 4) for name, value in scores.items()}
         bundle = write_bundle(path, msgspec.structs.replace(manifest, scores=rounded), files)
@@ -172,9 +175,17 @@ class _Trainer:
         """What the network is chosen by, in the process that chooses."""
         clips = self._data.validation if self._world.is_first else []
         return read_validation(
-            self._recipe, clips, self._data.labels, self._data.background, self._multi_label, self._stateful,
-            self._reporter.line,
+            self._recipe, clips, self._data.labels, self._data.background, self._multi_label,
+            self._hop_frames if self._stateful else 0, self._cache, self._reporter.line,
         )  # fmt: skip
+
+    def _some_windows(self) -> np.ndarray:
+        """For the check of the export: up to 256; of a network with states, one sound hop by hop."""
+        windows = self._clips.windows or [self._drawn(256)[0]]
+        if not self._stateful:
+            return np.concatenate(windows)[:256]
+        hop, sound = self._hop_frames, windows[0][0]
+        return sound[: len(sound) // hop * hop].reshape(-1, hop, sound.shape[1])
 
     def _drawn(self, count: int, *leave_out: str) -> tuple[np.ndarray, np.ndarray]:
         """Random windows of the clips that were kept out, and what sounds in each [count, labels]."""
@@ -183,8 +194,9 @@ class _Trainer:
         backgrounds = [] if BACKGROUND in leave_out else data.backgrounds("choice")
         settings = self._augmentation.without_mixing().replace(background_share=0.0 if leave_out else 0.3)
         maker = make_batches(
-            clips, backgrounds, data.labels, recipe.front_end, recipe.window_frames, settings, "cpu", lambda line: None
-        )
+            clips, backgrounds, data.labels, recipe.front_end, recipe.window_frames, settings, "cpu", lambda line: None,
+            self._cache,
+        )  # fmt: skip
         size = min(200, count)
         batches = [maker.draw(size, (1, batch)) for batch in range(-(-count // size))]
         windows, targets = (np.concatenate([np.asarray(batch[k]) for batch in batches]) for k in (0, 1))
@@ -220,6 +232,7 @@ class _Trainer:
         part, settings = recipe.data, recipe.training
         folds = sorted({clip.fold for clip in data.training})
         validation = f"{len(data.validation)} clips of them, split by recording" if data.validation else "none"
+        window_frames = self._hop_frames if self._stateful else recipe.window_frames
         options = msgspec.to_builtins(read_options(recipe.network.kind, recipe.network.options))
         return Manifest(
             format_version=FORMAT_VERSION,
@@ -229,12 +242,13 @@ class _Trainer:
             labels=self._labels,
             background=self._background,
             multi_label=self._multi_label,
-            window_frames=recipe.window_frames,
-            hop_frames=recipe.hop_frames,
+            window_frames=window_frames,
+            hop_frames=self._hop_frames,
             front_end=recipe.front_end,
-            input=Input(name=INPUT, shape=[0, recipe.window_frames, recipe.front_end.dims]),
+            input=Input(name=INPUT, shape=[0, window_frames, recipe.front_end.dims]),
             output=self._output(temperature),
             thresholds=thresholds,
+            states=states_of(used),
             network=Network(
                 kind=recipe.network.kind, options=options, parameters=sum(p.numel() for p in used.parameters())
             ),

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..stream.errors import EarwitnessError
-from ..stream.features.frontend import compute, silence
+from ..stream.features.frontend import silence
 from ..stream.windowing import windows_of
-from .data.datasets import Clip, read_clip
+from .data.cache import FeatureCache
+from .data.datasets import Clip
 from .losses import probabilities
 from .metrics import average_precisions
 from .recipe import Recipe
@@ -54,23 +55,28 @@ def read_validation(
     labels: list[str],
     background: str,
     multi_label: bool,
-    stateful: bool,
+    step_frames: int,
+    cache: FeatureCache,
     say: Callable[[str], None],
 ) -> ValidationClips:
-    """The clips' windows; those that cannot be read, or are shorter than a frame, are said and left out."""
+    """The clips' windows; those that cannot be read, or are shorter than a frame, are said and left out.
+
+    Args:
+        step_frames: of a network with states, the frames of a step; 0 for one that sees windows.
+    """
     spec, kept, windows = recipe.front_end, [], []
     for clip in clips:
         if clip.label == background:
             continue
         try:
-            frames = compute(spec, read_clip(clip, spec.sr))
+            frames = cache.frames(clip, spec, say)
         except EarwitnessError as error:
             say(str(error))
             continue
-        if stateful:
-            found = frames[None] if len(frames) >= recipe.hop_frames else frames[None, :0]
-        else:
-            found = windows_of(frames, recipe.window_frames, recipe.hop_frames, silence(spec))
+        length, hop = (step_frames, step_frames) if step_frames else (recipe.window_frames, recipe.hop_frames)
+        found = windows_of(frames, length, hop, silence(spec))
+        if step_frames:
+            found = found.reshape(1, -1, spec.dims)
         if found.size:
             kept.append(clip)
             windows.append(found)
