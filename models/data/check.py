@@ -105,7 +105,7 @@ def check_lines(check: Check) -> list[str]:
     if licences:
         lines.append("licences: " + ", ".join(f"{licence}: {count}" for licence, count in licences.most_common()))
     lines += [f"broken: {line}" for line in check.broken] + [f"note: {line}" for line in check.notes]
-    return [*lines, f"{len(check.broken)} faults" if check.broken else "every file can be read"]
+    return [*lines, f"{len(check.broken)} broken" if check.broken else "every file can be read"]
 
 
 def list_lines(root: str | Path | None = None) -> list[str]:

@@ -27,6 +27,7 @@ Progress = Callable[[int, int | None], None]  # bytes that are there, bytes of t
 
 TIMEOUT_S = 30.0
 TRIES = 4  # in a row without a byte more
+TRIES_UNANSWERED = 2  # where nobody has answered yet: who is offline wants to know soon
 PAUSE_S = 2.0  # before the second try, twice as long before each after it
 BLOCK = 1 << 18
 
@@ -45,6 +46,7 @@ def download(
     room: int = 0,
     progress: Progress | None = None,
     pause_s: float = PAUSE_S,
+    option: str = "--archive",
 ) -> None:
     """Load `url` into `path`. What came before an interruption, by whatever, is not loaded again.
 
@@ -53,31 +55,34 @@ def download(
     Args:
         largest: bytes; a file that is larger is not loaded.
         room: bytes that must be left on the disk when it is there.
+        option: of the command, by which a file that was loaded elsewhere is named.
 
     Raises:
         EarwitnessError: offline, another answer than the file, too large, the disk full, or another process loads it.
     """
     part = part_of(path)
     with _locked(part) as file:
-        failures = 0
+        failures, answered = 0, False
         while True:
             before = file.seek(0, os.SEEK_END)
             try:
                 if _go_on(url, part, file, largest, room, progress):
                     break
-                reason = "the connection ended too early"
+                reason, answered = "the connection ended too early", True
             except urllib.error.HTTPError as error:
                 error.close()
+                answered = True
                 reason = f"it answers {error.code} {error.reason}"
                 if error.code < 500 and error.code not in (408, 429):
-                    raise _unreachable(url, reason, part) from None
+                    raise _unreachable(url, reason, part, option) from None
             except OSError as error:  # of the network: the disk's are told where they come from
                 reason = _why(error)
             except http.client.HTTPException as error:
                 reason = f"{type(error).__name__} {error}".strip()
-            failures = 0 if file.seek(0, os.SEEK_END) > before else failures + 1
-            if failures >= TRIES:
-                raise _unreachable(url, reason, part)
+            got_on = file.seek(0, os.SEEK_END) > before
+            failures, answered = 0 if got_on else failures + 1, answered or got_on
+            if failures >= (TRIES if answered else TRIES_UNANSWERED):
+                raise _unreachable(url, reason, part, option)
             time.sleep(pause_s * 2 ** max(0, failures - 1))
         with _told(part):
             os.fsync(file.fileno())
@@ -210,10 +215,10 @@ def _why(error: OSError) -> str:
     return str(getattr(cause, "strerror", None) or cause)
 
 
-def _unreachable(url: str, reason: str, part: Path) -> EarwitnessError:
+def _unreachable(url: str, reason: str, part: Path, option: str) -> EarwitnessError:
     return EarwitnessError(
         f"cannot load {url} ({reason}): {_kept(part)}; call it again to go on, "
-        "or load that file elsewhere and name it with --archive"
+        f"or load that file elsewhere and name it with {option}"
     )
 
 

@@ -41,7 +41,7 @@ def test_every_broken_file_is_named_and_the_rest_is_counted(sounds: Path) -> Non
     assert [name for name in ("0.wav", "1.wav", "2.wav") if not any(name in line for line in check.broken)] == []
     assert any("cut off" in line for line in check.broken)
     assert check.rates == {8000: 10}
-    assert check_lines(check)[-1] == "3 faults"
+    assert check_lines(check)[-1] == "3 broken"
 
 
 def test_silence_doubles_and_rare_classes_are_noted(sounds: Path) -> None:
