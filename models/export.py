@@ -31,7 +31,8 @@ def to_onnx(network: nn.Module, window: tuple[int, int]) -> dict[str, bytes]:
     """The network as `model.onnx`, any number of windows [batch, *window], and its weights as `model.safetensors`.
 
     The weights are stored once: the ONNX file refers to the other by offset, torch loads it by name. For that, the
-    network's parameters must be used as they are (norms folded, see `registry.for_use`).
+    network's norms are folded (see `registry.for_use`), and the file says what is made of parameters (the gates of
+    recurrent cells in ONNX's order) instead of holding it: runtimes do that when they load it.
 
     A network with states becomes the graph of one step, which takes and gives those of `states_of`.
     """
@@ -95,6 +96,7 @@ def _exported(network: nn.Module, examples: dict[str, torch.Tensor], outputs: li
         torch.onnx.export(
             network, tuple(examples.values()), file, dynamo=False, opset_version=OPSET, input_names=[*examples],
             output_names=outputs, dynamic_axes={name: {0: "batch"} for name in (*examples, *outputs)},
+            do_constant_folding=False,
         )  # fmt: skip
     return onnx.load_model_from_string(file.getvalue())
 
@@ -110,5 +112,10 @@ def _refer(graph: onnx.ModelProto, weights: bytes) -> None:
             tensor.data_location = onnx.TensorProto.EXTERNAL
             for key, value in (("location", WEIGHTS), ("offset", 8 + length + first), ("length", end - first)):
                 tensor.external_data.add(key=key, value=str(value))
-        elif len(tensor.raw_data) > LARGEST_CONSTANT:
-            raise EarwitnessError(f"the export made {tensor.name} out of the weights: fold the norms first")
+    constants = [each.t for node in graph.graph.node if node.op_type == "Constant" for each in node.attribute]
+    for tensor in (*graph.graph.initializer, *constants):
+        if len(tensor.raw_data) > LARGEST_CONSTANT:
+            raise EarwitnessError(
+                f"the export holds {len(tensor.raw_data)} bytes {tensor.name} that are no weight of the network's: "
+                "fold the norms first, and let what it computes with be a buffer"
+            )

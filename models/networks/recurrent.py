@@ -40,17 +40,18 @@ class Recurrent(nn.Module):
         super().__init__()
         self.input = Normalised(cells.input_size, options.input)
         self.cells = cells
-        self.hidden = options.hidden
-        width = options.hidden * (2 if options.bidirectional else 1)
+        self.directions = 2 if options.bidirectional else 1
+        width = options.hidden * self.directions
         self.summary = None if options.summary == "last" else Summary(width, options.summary)
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear((self.summary.width if self.summary else width) + 1, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x, level = self.input(x)
-        memories = self.cells(x)[0]
-        if self.summary is None:  # backwards, the last memory is that of the first frame
-            kept = torch.cat([memories[:, -1, : self.hidden], memories[:, 0, self.hidden :]], dim=1)
+        memories, last = self.cells(x)
+        if self.summary is None:
+            last = last[0] if isinstance(last, tuple) else last  # an LSTM has its cells' states beside
+            kept = last[-self.directions :].transpose(0, 1).reshape(-1, self.head.in_features - 1)
         else:
             kept = self.summary(memories.transpose(1, 2))
         logits: Tensor = self.head(self.dropout(torch.cat([kept, level], dim=1)))

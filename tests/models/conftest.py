@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,13 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from .scene import write_data
 
     return write_data(tmp_path_factory.mktemp("data") / "root")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch with a single thread: on small networks, threads wait for each other longer than they work."""
+    torch = pytest.importorskip("torch", reason="networks are built with torch (extra train)")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -22,8 +22,8 @@ from earwitness.models.networks.registry import (  # noqa: E402
 )
 from earwitness.stream.errors import EarwitnessError  # noqa: E402
 
-SHAPES = {"cnn1d": (4500, 1)}
-CLASSES = {"autoencoder": 2}
+from .variants import SHAPES, VARIANTS, build, windows_of  # noqa: E402
+
 # Small enough to learn in a moment; the others are that as they are.
 SMALL: dict[str, dict[str, Any]] = {
     "deep": {"layers": [32, 32]},
@@ -35,34 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "tdnn": {"channels": [16, 16], "kernels": [5, 3], "dilations": [1, 2]},
     "crnn": {"channels": [8, 8], "band_pools": [4, 4], "frame_pools": [2, 2], "hidden": 8},
 }
-# Variants that compute otherwise than the default.
-VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((kind, {}) for kind in NETWORKS),
-    ("perceptron", {"view": "flat"}),
-    ("perceptron", {"input": "none"}),
-    ("deep", {"input": "batch", "activation": "softplus"}),
-    ("deep", {"batch_norm": False, "activation": "tanh", "layers": [8]}),
-    ("autoencoder", {"input": "batch"}),
-    ("rnn", {"activation": "relu", "summary": "last", "bidirectional": True}),
-    ("lstm", {"bidirectional": True, "layers": 1}),
-    ("gru", {"summary": "last"}),
-    ("tdnn", {"summary": "attention", "input": "batch"}),
-    ("cnn", {"block": "basic", "squeeze": 8}),
-    ("cnn", {"block": "inverted", "norm": "group"}),
-]
 VARIANT = pytest.mark.parametrize(("kind", "options"), VARIANTS, ids=lambda told: str(told) if told else "")
-
-
-def build(kind: str, options: dict[str, Any]) -> torch.nn.Module:
-    torch.manual_seed(0)
-    return build_network(kind, SHAPES.get(kind, (40, 64)), CLASSES.get(kind, 3), options)
-
-
-def windows_of(kind: str, count: int) -> torch.Tensor:
-    """Windows as the front end gives them: decibels, or samples."""
-    generator = torch.Generator().manual_seed(count)
-    noise = torch.randn(count, *SHAPES.get(kind, (40, 64)), generator=generator)
-    return 0.1 * noise if kind == "cnn1d" else 12 * noise - 45
 
 
 @VARIANT
