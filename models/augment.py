@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -145,3 +145,35 @@ PLAIN = Augmentation(
     tilt_db=0.0, ripple_db=0.0, band_limit=0.0, mask=0.0,
 )  # fmt: skip
 """Windows as they are in the recordings: everything off but where they are cut."""
+
+
+def reference_table() -> str:
+    """All settings as a table in Markdown, for docs/reference/augmentation.md."""
+    hints = get_type_hints(Augmentation, include_extras=True)
+    lines = ["| key | default | valid | meaning |", "| --- | --- | --- | --- |"]
+    for setting in msgspec.structs.fields(Augmentation):
+        default = setting.default
+        text = (
+            f"[{default[0]:g}, {default[1]:g}]" if isinstance(default, tuple) else msgspec.json.encode(default).decode()
+        )
+        shown = f"{default:.3g}" if isinstance(default, float) else text
+        valid, description = _valid(setting.name, hints[setting.name].__args__[0], hints[setting.name].__metadata__)
+        lines.append(f"| `{setting.name}` | `{shown}` | {valid} | {description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _valid(name: str, kind: Any, metas: tuple[Meta, ...]) -> tuple[str, str]:
+    """What a setting may be, and its description."""
+    description = "".join(meta.description or "" for meta in metas)
+    if name in LIMITS:
+        return "two numbers, {:g} to {:g}".format(*LIMITS[name]), description
+    if hasattr(kind, "__args__"):
+        return ", ".join(f'`"{choice}"`' for choice in kind.__args__), description
+    low = next((f"{m.ge:g}" for m in metas if m.ge is not None), "") or next(
+        f"above {m.gt:g}" for m in metas if m.gt is not None
+    )
+    return f"{low} to " + next(f"{m.le:g}" for m in metas if m.le is not None), description
+
+
+if __name__ == "__main__":
+    print(reference_table(), end="")

@@ -70,7 +70,7 @@ class Keeping:
 
     def values_of(self, samples: Values) -> Values:
         """What is kept of a sound."""
-        return samples if self.samples else to_powers(compute(self.spec, samples))
+        return samples if self.samples else to_powers(compute(self.spec, samples), self.spec)
 
     def levels_of(self, values: Values) -> Values:
         """Powers `[frames, bands]` by which it is told where a recording sounds."""
@@ -124,7 +124,7 @@ def _versions(clip: Clip, keeping: Keeping, cache: FeatureCache | None, note: Sa
     if cache and not keeping.samples:
         notes = [note, *[None] * (len(keeping.speeds) - 1)]  # what is wrong with the file is told once
         frames = (cache.frames(clip, keeping.spec, *each) for each in zip(notes, keeping.speeds, strict=True))
-        return [to_powers(each) for each in frames]
+        return [to_powers(each, keeping.spec) for each in frames]
     sr, samples = keeping.spec.sr, read_clip(clip, keeping.spec.sr, note)
     played = (samples if speed == 1.0 else resample(samples, round(sr * speed), sr) for speed in keeping.speeds)
     return [keeping.values_of(each) for each in played]
@@ -135,9 +135,11 @@ def level_step(spec: FrontEndSpec) -> int:
     return spec.hop_length if spec.hop_length > 1 else max(1, spec.sr // 100)
 
 
-def to_powers(decibels: Values) -> Values:
-    """Linear powers of a log-mel picture in dB."""
-    return np.asarray(10.0 ** (decibels / 10.0), dtype=np.float32)
+def to_powers(frames: Values, spec: FrontEndSpec) -> Values:
+    """Linear powers of a log-mel picture by the front end's logarithm."""
+    if spec.log == "db":
+        return np.asarray(10.0 ** (frames / 10.0), dtype=np.float32)
+    return np.asarray(np.maximum(np.exp(frames) - spec.log_offset, 0.0), dtype=np.float32)
 
 
 def sounding_starts(

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import msgspec
 import pytest
 
-from earwitness.models.augment import LIMITS, PLAIN, Augmentation
+from earwitness.models.augment import LIMITS, PLAIN, Augmentation, reference_table
 from earwitness.stream.errors import EarwitnessError
 
 
@@ -24,9 +28,19 @@ def test_unknown_keys_and_shares_beyond_one_are_refused() -> None:
         msgspec.convert({"mixup": 1.5}, Augmentation)
 
 
-def test_every_setting_has_a_description_that_its_table_shows() -> None:
+def test_the_page_of_augmentation_tells_every_setting_as_the_code_has_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "augmentation.md").read_text()
+    assert reference_table() in page, "stale: python -m earwitness.models.augment prints its table"
     for field in msgspec.json.schema(Augmentation)["$defs"]["Augmentation"]["properties"].values():
-        assert field["description"]
+        assert field["description"] in page
+
+
+def test_the_recipes_that_the_page_shows_are_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "augmentation.md").read_text()
+    shown = [tomllib.loads(text) for text in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+    assert sum("augmentation" in each for each in shown) >= 3
+    for each in shown:
+        msgspec.convert(each.get("augmentation", {}), Augmentation)
 
 
 def test_kept_speeds_span_what_is_asked_for_and_hold_the_original() -> None:
