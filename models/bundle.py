@@ -82,7 +82,8 @@ class Bundle:
         if problem:
             raise EarwitnessError(f"bundle {folder}: {problem}")
         contents = _verified_files(folder, manifest.files)
-        if not any(name in contents for name in MODEL_FILES):
+        in_torch = manifest.network is not None and manifest.network.kind == "transformers"
+        if not in_torch and not any(name in contents for name in MODEL_FILES):
             raise EarwitnessError(f"bundle {folder}: its manifest lists no model; one of {', '.join(MODEL_FILES)}")
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest(), contents)
 

@@ -1,4 +1,5 @@
-"""Makes bundles of models that others trained: a `.onnx` or `.tflite` file and a manifest that says what it takes.
+"""Makes bundles of models that others trained: a `.onnx` or `.tflite` file and a manifest that says what it takes, or a
+folder of `transformers`, which says so itself.
 
     earwitness models add birds.tflite --manifest birds.toml
 
@@ -9,7 +10,6 @@ file is checked before it is opened, then tried on silence and noise in a proces
 from __future__ import annotations
 
 import csv
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -26,6 +26,7 @@ from .bundle import LARGEST_FILE, LARGEST_MANIFEST, PRETRAINED, Bundle, bundle_n
 from .litert_file import check_litert
 from .manifest import FORMAT_VERSION, Manifest, manifest_of
 from .onnx_file import check_onnx, read_onnx
+from .transformers_folder import manifest_values, read_folder
 
 TRIAL_S = 300.0
 THRESHOLD = 0.5  # of labels, where the manifest names none
@@ -49,7 +50,7 @@ class Added:
 
 def add_model(
     file: Path,
-    manifest_file: Path,
+    manifest_file: Path | None,
     name: str | None = None,
     out: Path | None = None,
     *,
@@ -58,8 +59,9 @@ def add_model(
     """Make a bundle of a model of others, and install it.
 
     Args:
-        file: the model, `.onnx` or `.tflite`; files that an ONNX model has its weights in lie beside it.
-        manifest_file: see `read_foreign`.
+        file: the model, `.onnx` or `.tflite`, or a folder of `transformers`; files that an ONNX model has its weights
+            in lie beside it.
+        manifest_file: see `read_foreign`; a folder needs none.
         name: of the bundle, in place of the manifest's.
         out: the folder of bundles that it goes to; None: `user_folder`.
         extra: further files of the bundle, by name, such as a licence.
@@ -68,8 +70,12 @@ def add_model(
         EarwitnessError: the file is none that may be opened, it is not what the manifest says, or its trial failed.
             Nothing was installed then.
     """
-    contents = {**read_model(file), **(extra or {})}
-    manifest = read_foreign(manifest_file, name)
+    if file.is_dir():
+        contents = read_folder(file)
+        manifest = read_foreign(manifest_file, name, manifest_values(file, contents))
+    else:
+        contents = {**read_model(file), **(extra or {})}
+        manifest = read_foreign(manifest_file, name)
     check_name(manifest.name, out)
     remarks = _tried(manifest, contents)
     return Added(write_bundle((out or user_folder()) / manifest.name, manifest, contents), remarks)
@@ -113,7 +119,7 @@ def read_model(file: Path) -> dict[str, bytes]:
     return contents
 
 
-def read_foreign(path: Path, name: str | None = None) -> Manifest:
+def read_foreign(path: Path | None, name: str | None = None, told: Mapping[str, Any] | None = None) -> Manifest:
     """A manifest for a model of others.
 
     As a bundle's manifest.toml, with these differences: `format_version`, `description`, `licence`, `files` may be left
@@ -121,27 +127,39 @@ def read_foreign(path: Path, name: str | None = None) -> Manifest:
     the file lying beside the manifest; `thresholds` may be one number for all, or have a `default` among its labels, or
     be left out, which is 0.5.
 
+    Args:
+        path: of the manifest; None where `told` tells it all.
+        name: of the bundle, in place of the manifest's.
+        told: what is known already, by the manifest's keys; the manifest has the last word.
+
     Raises:
         EarwitnessError: it is missing, no TOML, or contradicts itself.
     """
+    where = f"manifest {path}" if path else "the model's own configuration"
+    defaults = {"format_version": FORMAT_VERSION, "description": "a model of others", "licence": "not told"}
+    values: dict[str, Any] = {**defaults, **(told or {}), **(_read_toml(path) if path else {})}
+    if told and isinstance(values["window_frames"], int):
+        values["input"] = {**values["input"], "shape": [0, values["window_frames"]]}
+    values["name"] = name or values.get("name") or (path.stem if path else "")
+    values["labels"] = _labels(values.get("labels"), path or Path())
+    values["thresholds"] = _thresholds(values.get("thresholds", THRESHOLD), values)
+    manifest = manifest_of(values, where)
+    if manifest.format_version != FORMAT_VERSION:
+        raise EarwitnessError(f"{where} has format version {manifest.format_version}; it is {FORMAT_VERSION}")
+    if problem := manifest.check():
+        raise EarwitnessError(f"{where}: {problem}")
+    return msgspec.structs.replace(manifest, files={})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        raw = path.read_bytes() if path.stat().st_size <= LARGEST_MANIFEST else b""
-        values: dict[str, Any] = tomllib.loads(raw.decode())
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise EarwitnessError(f"manifest {path}: larger than {LARGEST_MANIFEST} bytes")
+        return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         raise EarwitnessError(f"manifest {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EarwitnessError(f"manifest {path} is no TOML: {error}") from None
-    defaults = {"format_version": FORMAT_VERSION, "description": "a model of others", "licence": "not told"}
-    values = {**defaults, **values}
-    values["name"] = name or values.get("name") or path.stem
-    values["labels"] = _labels(values.get("labels"), path)
-    values["thresholds"] = _thresholds(values.get("thresholds", THRESHOLD), values)
-    manifest = manifest_of(values, f"manifest {path}")
-    if manifest.format_version != FORMAT_VERSION:
-        raise EarwitnessError(f"manifest {path} has format version {manifest.format_version}; it is {FORMAT_VERSION}")
-    if problem := manifest.check():
-        raise EarwitnessError(f"manifest {path}: {problem}")
-    return msgspec.structs.replace(manifest, files={})
 
 
 def _labels(told: Any, manifest: Path) -> list[str]:
@@ -208,8 +226,3 @@ def _check_litert(data: bytes) -> None:
         check_litert(data)
     except ImportError:
         raise EarwitnessError("needs LiteRT: pip install 'earwitness[litert]'") from None
-
-
-def digest(data: bytes) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
-    return hashlib.sha256(data).hexdigest()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..stream.errors import EarwitnessError
 from .bundle import KNOWN as MANIFESTS
 from .bundle import user_folder
-from .data.download import download
-from .foreign import Added, add_model, digest
+from .data.download import PAUSE_S, download
+from .foreign import Added, add_model
 
 
 @dataclass(frozen=True)
@@ -52,36 +54,48 @@ KNOWN = {
 }
 
 
-def add_known(model: str, file: Path | None = None, name: str | None = None, out: Path | None = None) -> Added:
+def add_known(
+    model: str, file: Path | None = None, name: str | None = None, out: Path | None = None, pause_s: float = PAUSE_S
+) -> Added:
     """Make and install the bundle of a known model, from its official address or a file that is here already.
 
     Args:
         model: one of `KNOWN`.
         file: the model's file; None: it is downloaded, kept beside the bundles while that is not complete.
         name, out: as `add_model` has them.
+        pause_s: as `download` has it.
 
     Raises:
         EarwitnessError: no connection, a file that is not the known one, or `add_model`'s.
     """
-    known, fetched = KNOWN[model], None
-    if file is None:
-        if not known.url:
-            raise EarwitnessError(
-                f"{model}: no address of it is known; where {known.file} is here, give it: "
-                f"earwitness models add {model} --file {known.file}"
-            )
-        to = (out or user_folder()) / ".downloads" / known.file
-        try:
-            file = fetched = download(known.url, to, f"sha256:{known.sha256}", known.bytes)
-        except EarwitnessError as error:
-            raise EarwitnessError(f"{error}; or give the file: --file {known.file}") from None
+    known = KNOWN[model]
+    if file is not None:
+        return _add(model, file, name, out)
+    if not known.url:
+        raise EarwitnessError(
+            f"{model}: no address of it is known; where {known.file} is here, give it: "
+            f"earwitness models add {model} --file {known.file}"
+        )
+    to = (out or user_folder()) / ".downloads" / known.file
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EarwitnessError(f"{to.parent}: {error.strerror}") from None
+    download(known.url, to, known.bytes, pause_s=pause_s, option="--file")
+    try:
+        return _add(model, to, name, out)
+    finally:
+        to.unlink()
+        with contextlib.suppress(OSError):  # of another model that is on its way there
+            to.parent.rmdir()
+
+
+def _add(model: str, file: Path, name: str | None, out: Path | None) -> Added:
+    known = KNOWN[model]
     try:
         data = file.read_bytes() if file.stat().st_size == known.bytes else b""
     except OSError as error:
         raise EarwitnessError(f"{file}: {error.strerror}") from None
-    if digest(data) != known.sha256:
+    if hashlib.sha256(data).hexdigest() != known.sha256:
         raise EarwitnessError(f"{file} is not the file that is known as {model}: its SHA-256 is another")
-    added = add_model(file, MANIFESTS / known.manifest, name, out, extra={"CREDITS.txt": known.credits.encode()})
-    if fetched is not None:
-        fetched.unlink()
-    return added
+    return add_model(file, MANIFESTS / known.manifest, name, out, extra={"CREDITS.txt": known.credits.encode()})

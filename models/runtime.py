@@ -17,11 +17,12 @@ from .layout import Array, Tensor, activate
 from .runtime_litert import LiteRtRuntime
 from .runtime_onnx import OnnxRuntime
 from .runtime_torch import WEIGHTS, TorchRuntime, read_safetensors
+from .runtime_transformers import TransformersRuntime, is_transformers
 from .scorer import Scorer
 
 __all__ = [
-    "DEVICES", "WEIGHTS", "LiteRtRuntime", "OnnxRuntime", "Runtime", "Scorer", "TorchRuntime", "activate",
-    "open_runtime", "read_safetensors", "why_no_cuda",
+    "DEVICES", "WEIGHTS", "LiteRtRuntime", "OnnxRuntime", "Runtime", "Scorer", "TorchRuntime",
+    "TransformersRuntime", "activate", "open_runtime", "read_safetensors", "why_no_cuda",
 ]  # fmt: skip
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -60,6 +61,13 @@ def open_runtime(bundle: Bundle, device: str = "auto", threads: int = 1) -> Runt
     obstacle = None if device == "cpu" else why_no_cuda(bundle)
     if device == "cuda" and obstacle:
         raise EarwitnessError(f"device 'cuda': {obstacle}; --device cpu works everywhere")
+    if is_transformers(bundle):
+        if device == "auto" and obstacle:
+            raise EarwitnessError(
+                f"{bundle.manifest.name} runs in torch, which a run on the CPU loads only where that is asked for: "
+                "--device cpu"
+            )
+        return TransformersRuntime(bundle, "cpu" if device == "cpu" else "cuda")
     if device == "cpu" or obstacle:
         litert = runtime_litert.MODEL in bundle.contents and runtime_onnx.MODEL not in bundle.contents
         return LiteRtRuntime(bundle, threads) if litert else OnnxRuntime(bundle, threads)
