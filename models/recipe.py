@@ -326,28 +326,37 @@ def _tables() -> dict[str, type[msgspec.Struct]]:
 
 def _description(hint: Any) -> str:
     """What a key's annotation says, and its choices."""
-    texts = []
+    choices, texts = _choices(hint), []
     while get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
         texts += [note.description for note in notes if isinstance(note, Meta) and note.description]
-    if get_origin(hint) is Literal:
-        texts.append(", ".join(map(str, get_args(hint))))
-    return ": ".join(texts)
+    return ": ".join([*texts, ", ".join(choices)] if choices else texts)
 
 
 def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], table: str) -> None:
-    names = [field.name for field in msgspec.structs.fields(kind)]
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    names = list(fields)
     for key, value in values.items():
         place = f"{table}.{key}".lstrip(".")
         if key not in names:
             elsewhere = [known for known in known_keys() if known.rpartition(".")[2] == key]
             hint = f"did you mean {elsewhere[0]!r}?" if elsewhere else nearest(key, names)
             raise EarwitnessError(f"unknown key {place!r}: {hint}")
+        choices = _choices(fields[key].type)
+        if choices and isinstance(value, str) and value not in choices:
+            raise EarwitnessError(f"{place} is {value!r}: {nearest(value, choices)}")
         if not table and key in _tables():
             if not isinstance(value, Mapping):
                 raise EarwitnessError(f"{key} is a table: [{key}]")
             if key != "network":
                 _refuse_unknown(value, _tables()[key], key)
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The words that a value may be, where it is one of some; () where it is anything else."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _check_options(kind: Any, options: Mapping[str, Any]) -> None:

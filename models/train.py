@@ -184,7 +184,8 @@ class _Trainer:
         windows = self._clips.windows or [self._drawn(256)[0]]
         if not self._stateful:
             return np.concatenate(windows)[:256]
-        hop, sound = self._hop_frames, windows[0][0]
+        hop = self._hop_frames
+        sound: np.ndarray = windows[0][0]
         return sound[: len(sound) // hop * hop].reshape(-1, hop, sound.shape[1])
 
     def _drawn(self, count: int, *leave_out: str) -> tuple[np.ndarray, np.ndarray]:
