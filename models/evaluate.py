@@ -121,10 +121,16 @@ def hear(
         multi_label=any(clip.further_labels for clip in known),
         clips=heard,
         skipped=len(clips) - len(known),
-        unknown={label: nearest(label, columns.labels) for label in unknown},
+        unknown={label: _hint(label, columns.labels) for label in unknown},
         unreadable=unreadable,
         notes=[*dataset.problems, *notes],
     )
+
+
+def _hint(label: str, labels: Sequence[str]) -> str:
+    """The nearest of the labels; "" where none is near."""
+    hint = nearest(label, labels)
+    return hint if hint.startswith("did you mean") else ""
 
 
 def listen(bundle: Bundle, runtime: Runtime, samples: Array) -> tuple[Array, list[str]]:

@@ -49,7 +49,7 @@ class Hearing:
         exclusive: whether one score is lost to another, as a softmax's.
         multi_label: whether several labels are right for some clip.
         skipped: clips of labels that the model does not know.
-        unknown: these labels, and the nearest that it knows.
+        unknown: these labels, with the nearest that it knows; "" where none is near.
         unreadable: a line for each file that could not be read.
         notes: what a person should know about the figures.
     """

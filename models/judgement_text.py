@@ -24,7 +24,7 @@ def _lines(judgement: Judgement) -> Iterator[str]:
     for line in judgement.unreadable:
         yield f"not readable: {line}"
     for label, hint in judgement.unknown.items():
-        yield f"not known to the model: {label}; {hint}"
+        yield f"not known to the model: {label}" + (f"; {hint}" if hint else "")
     if judgement.skipped:
         yield f"{judgement.skipped} clips of such labels are left out"
     yield ""

@@ -118,7 +118,9 @@ def _plain_tile(value: str, text: str, below: str) -> str:
 def _remarks(judgement: Judgement) -> str:
     lines = list(judgement.notes)
     lines += [f"not readable: {line}" for line in judgement.unreadable]
-    lines += [f"not known to the model: {label}; {hint}" for label, hint in judgement.unknown.items()]
+    lines += [
+        f"not known to the model: {label}" + (f"; {hint}" if hint else "") for label, hint in judgement.unknown.items()
+    ]
     if judgement.skipped:
         lines.append(f"{judgement.skipped} clips of such labels are left out")
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
