@@ -39,6 +39,7 @@ from .mixtures import Mixture, Mixtures, level_db
 
 ALTERATIONS = 4  # different speeds of a batch
 MEMORY = 12  # time constants that pcen, which begins as after a full-scale sound, hears before a window
+ECHO_S = 0.3  # how far back a room is heard in a window
 EQUALISER_S = 0.064  # length of a microphone's filter
 
 
@@ -59,6 +60,8 @@ class AudioMaker:
         self._front_end = TorchFrontEnd(spec, self._device)
         self._spec, self._frames = spec, window_frames
         self._lead, tail = _context(self._front_end)
+        if self._settings.room:  # what came before a window is heard in it
+            self._lead += math.ceil(min(self._settings.rt60_s[1], ECHO_S) * spec.sr / spec.hop_length)
         frames = self._lead + window_frames + tail
         self._samples = window_samples(spec, frames)
         taps = 2 ** round(math.log2(EQUALISER_S * spec.sr))

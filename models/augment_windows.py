@@ -87,7 +87,7 @@ def _stripes(
 ) -> NDArray[np.bool_]:
     """What lies in one of the stripes, `[size, length]`."""
     size = (len(chosen), stripes, 1)
-    widest = int(share * length)
+    widest = int(share * length + 1e-9)  # a sixth of 96 is 16
     if not widest or not stripes:
         return np.zeros((len(chosen), length), bool)
     width = draws.of(f"width of {purpose}").integers(1, widest + 1, size) * chosen[:, None, None]

@@ -36,8 +36,8 @@ class TorchFrontEnd(nn.Module):
         gains = 10 ** (torch.empty(len(batch), 1, device="cuda").uniform_(-30, 15) / 20)
         logits = network(front_end(batch * gains + noise))
 
-    (`models.augment` mixes mel powers instead, which costs a hundredth and needs no GPU; what it cannot do are changes
-    that are not a factor for each band: reverberation, clipping, other speeds and codecs.)
+    (`models.audio_batches` does so. `models.power_batches` mixes mel powers instead, which costs a tenth and needs no
+    GPU; what it cannot do are changes that are not a factor for each band: reverberation, clipping, codecs.)
 
     Args:
         spec: the front end.

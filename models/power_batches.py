@@ -1,4 +1,4 @@
-"""Batches of windows that are mixed as mel powers: a hundredth of the cost of making them from samples.
+"""Batches of windows that are mixed as mel powers: a tenth of the cost of making them from samples.
 
 Powers of sounds that know nothing of each other add, a gain is a factor and a filter a factor for each band, so a
 mixture of windows is the window of the mixture. All recordings lie as powers in one tensor on the device; a window is a

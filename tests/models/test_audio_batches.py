@@ -176,6 +176,17 @@ def test_a_room_is_heard_after_the_sound_and_keeps_its_level() -> None:
     np.testing.assert_allclose(total, 0, atol=2.0)
 
 
+def test_a_room_is_heard_in_a_window_that_begins_when_the_sound_is_over() -> None:
+    burst = np.zeros(4 * SR)
+    burst[SR - 1600 : SR] = noise()[:1600]
+    events = [recording("a", burst)]
+    dry, _ = drawn(PLAIN, 8, events=events)
+    assert (dry == 0).all()
+    wet, _ = drawn(PLAIN.replace(room=1.0, rt60_s=(0.4, 0.4), direct_db=(0.0, 0.0)), 8, events=events)
+    levels = 10 * np.log10(np.square(wet[:, :800]).mean(axis=(1, 2)) / 0.05**2)
+    assert ((levels > -20) & (levels < -2)).all()
+
+
 @pytest.mark.parametrize("name", ["telephone", "overdrive", "compand", "band_limit", "mask"])
 def test_what_is_off_changes_nothing_and_what_is_on_changes_as_many_as_asked(name: str) -> None:
     plain, _ = drawn(PLAIN, 200, frames=800)
