@@ -303,6 +303,29 @@ def evaluate(
     print(msgspec.json.encode(found).decode() if json else text)
 
 
+@app.command()
+def export(
+    model: Annotated[str, typer.Option("--model", "-m", help="A name in the box or a folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder that it goes to.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="A bundle in 8-bit integers, NAME-int8, in place of the ONNX file.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(help="For --int8: sounds to find its ranges by; without it those it learnt from.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="The folder of the data sets; $EARWITNESS_DATA.")] = None,
+) -> None:
+    """A bundle's model as one ONNX file, or the bundle in 8-bit integers. Needs the extra `train`."""
+    from .models.bundle import find_bundle
+
+    bundle = find_bundle(model)
+    if int8:
+        quantising = _needing("quantise", "export")
+        print(quantising.write_int8(bundle, out, data, root, _log).path)
+    else:
+        print(_needing("single_file", "export").write_single_file(bundle, out))
+
+
 data_app = typer.Typer(name="data", help="Data sets to train on and to judge by.", no_args_is_help=True)
 app.add_typer(data_app)
 

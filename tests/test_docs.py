@@ -51,7 +51,7 @@ def test_the_page_of_bundles_tells_every_key_of_a_manifest() -> None:
 def test_the_page_of_the_command_line_tells_every_command_with_its_options_and_no_other() -> None:
     sections = re.findall(r"^## ([a-z ]+)\n(.*?)(?=^## |\Z)", _page("command-line.md"), re.MULTILINE | re.DOTALL)
     told = {name: set(re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)) for name, text in sections}
-    options = {name: set(re.findall(r"`(--?[a-z-]+)`", " ".join(cells))) for name, cells in told.items()}
+    options = {name: set(re.findall(r"`(--?[a-z0-9-]+)`", " ".join(cells))) for name, cells in told.items()}
     assert options == dict(_commands(launch.app))
 
 
@@ -62,7 +62,7 @@ def test_the_commands_that_a_page_shows_exist(page: Path) -> None:
     for text in shown:
         name = next((name for name in commands if f"{text} ".startswith(f"{name} ")), None)
         assert name is not None, text
-        unknown = set(re.findall(r"(?<=\s)--[a-z-]+", text)) - commands[name] - {"--help"}
+        unknown = set(re.findall(r"(?<=\s)--[a-z0-9-]+", text)) - commands[name] - {"--help"}
         assert not unknown, text
 
 
