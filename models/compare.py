@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def compare_bundles(
     licences: Collection[str] | None = None,
     device: str = "cpu",
     label_map: str | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Comparison:
     """Let both hear the same clips; see `evaluate.evaluate_bundle`.
 
@@ -78,12 +79,13 @@ def compare_bundles(
         judged = [set(folds_to_judge(bundle, dataset, None)[0]) for bundle in (first, second)]
         folds = sorted(judged[0] & judged[1]) or sorted(judged[0] | judged[1])
         folds = folds if len(dataset.folds) > 1 else None
-    return compare(
-        *(
-            hear(bundle, dataset, root, folds, licences, open_runtime(bundle, device), _fitting(label_map, bundle))
-            for bundle in (first, second)
+    hearings = [
+        hear(
+            bundle, dataset, root, folds, licences, open_runtime(bundle, device), _fitting(label_map, bundle), progress
         )
-    )
+        for bundle in (first, second)
+    ]
+    return compare(*hearings)
 
 
 def _fitting(label_map: str | None, bundle: Bundle) -> str | None:

@@ -56,6 +56,7 @@ def evaluate_bundle(
     unit: Unit = "clip",
     backgrounds: bool = False,
     page: Path | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Judgement:
     """Name every clip of the chosen folds and licences, and say how well.
 
@@ -66,12 +67,13 @@ def evaluate_bundle(
         unit: judged by clips, or by single windows.
         backgrounds: whether false alarms are counted too, on backgrounds that no training of ours has heard.
         page: an HTML file with pictures to write; see `report_html`.
+        progress: is told the share of the clips that are heard, 0..1.
 
     Raises:
         EarwitnessError: no such data, fold or licence, or the model knows none of its classes.
     """
     runtime = open_runtime(bundle, device)
-    hearing = hear(bundle, open_dataset(data, root), root, folds, licences, runtime, label_map)
+    hearing = hear(bundle, open_dataset(data, root), root, folds, licences, runtime, label_map, progress)
     judgement = judge(hearing, unit, cost_of(bundle, runtime, some_windows(bundle, hearing.clips)))
     if backgrounds:
         held_out = held_out_backgrounds(data_root(root), bundle.manifest.front_end.sr)
@@ -89,6 +91,7 @@ def hear(
     licences: Collection[str] | None = None,
     runtime: Runtime | None = None,
     label_map: str | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Hearing:
     """What the bundle makes of the clips; see `evaluate_bundle`. Files that cannot be read are told, not fatal."""
     chosen, notes = folds_to_judge(bundle, dataset, folds)
@@ -107,6 +110,8 @@ def hear(
     for clip, scores, events in _heard(bundle, runtime or open_runtime(bundle, "cpu"), known, unreadable, notes):
         exclusive = exclusive and (not len(scores) or is_exclusive(scores))
         heard.append(Heard(clip, columns.of_scores(scores), columns.of_events(events)))
+        if progress is not None:
+            progress((len(heard) + len(unreadable)) / len(known))
     if not heard:
         raise EarwitnessError(f"none of the {len(known)} clips of {dataset.name} can be read: {unreadable[0]}")
     return Hearing(

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..stream.errors import EarwitnessError
+from ..stream.standard_streams import progress_of
 from . import compare, cross_validate
 from .bundle import find_bundle
 from .evaluate import evaluate_bundle, report
@@ -57,15 +58,16 @@ def answer(request: Request, say: Callable[[str], None]) -> tuple[msgspec.Struct
         "data": request.data or DATA, "root": request.root, "folds": parse_folds(request.folds),
         "licences": request.licence or None, "device": request.device or "cpu", "label_map": request.label_map,
     }  # fmt: skip
-    if request.compare:
-        first, second = map(find_bundle, request.compare)
-        comparison = compare.compare_bundles(first, second, **by)
-        return comparison, compare.report(comparison)
-    judgement = evaluate_bundle(
-        find_bundle(request.model), **by, unit="window" if request.per_window else "clip",
-        backgrounds=request.backgrounds, page=request.page,
-    )  # fmt: skip
-    return judgement, report(judgement)
+    with progress_of(by["data"]) as by["progress"]:
+        if request.compare:
+            first, second = map(find_bundle, request.compare)
+            comparison = compare.compare_bundles(first, second, **by)
+            return comparison, compare.report(comparison)
+        judgement = evaluate_bundle(
+            find_bundle(request.model), **by, unit="window" if request.per_window else "clip",
+            backgrounds=request.backgrounds, page=request.page,
+        )  # fmt: skip
+        return judgement, report(judgement)
 
 
 def parse_folds(texts: Sequence[str]) -> list[int] | None:
