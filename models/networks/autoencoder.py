@@ -5,10 +5,8 @@ training comes back well; a sound of a kind that was never heard does not, and t
 labels. After the baseline of DCASE 2020 task 2 (Koizumi et al., 2020, https://arxiv.org/abs/2006.05822), with its
 context made by a convolution.
 
-**In training** (`reconstructs` is True) `forward` gives the window back, and the loss (L1 or MSE) compares that with
-`wanted(windows)`, which has the same scale. **Before use**, `calibrate(network, windows)` is told windows of familiar
-sounds that it did not learn from. **In use** (`registry.for_use`) it gives logits for `LABELS`; as a bundle it has the
-activation "softmax", and `background` is the second label.
+As a bundle it has the labels `unfamiliar` and `background`. How large an error is unfamiliar is learnt from windows of
+familiar sounds that it was not trained on: the probability is 0.5 at the error that one in 200 of them passes.
 """
 
 from __future__ import annotations
@@ -48,6 +46,10 @@ class Options(NetworkOptions, frozen=True, kw_only=True):
 
 class Autoencoder(nn.Module):
     """Windows again, and how strange they are.
+
+    In training (`reconstructs` is True) `forward` gives the window back, and the loss (L1 or MSE) compares that with
+    `wanted(windows)`, which has the same scale. Before use, `calibrate` is told windows of familiar sounds. In use
+    (`registry.for_use`) it gives logits for `labels`, to which a softmax belongs.
 
     Shape: [batch, frames, dims] -> [batch, frames, dims], of the scale of `wanted`
     """
@@ -116,7 +118,7 @@ class Unfamiliarity(nn.Module):
 def calibrate(network: Autoencoder, windows: Tensor) -> None:
     """Let the probability of "unfamiliar" mean something, by windows of familiar sounds that were not learnt from.
 
-    It is 0.5 at the error that one in 200 of them passes, and 0.018 at their median.
+    It is 0.5 at the error that one in 200 of them passes, and 0.018 at the median.
 
     Args:
         windows: [windows, frames, dims], some hundreds or more, on the network's device.
