@@ -43,8 +43,8 @@ def test_the_page_of_clips_tells_every_key_of_their_json_and_every_column_of_the
 
 
 def test_the_page_of_bundles_tells_every_key_of_a_manifest() -> None:
-    structs = (bundle.Manifest, bundle.Input, bundle.Output, bundle.Network, bundle.Training, bundle.FileEntry)
-    for struct in (*structs, spec.FrontEndSpec):
+    structs = (bundle.Manifest, bundle.Input, bundle.Output, bundle.Constant, bundle.State, bundle.Network)
+    for struct in (*structs, bundle.Training, bundle.FileEntry, spec.FrontEndSpec):
         assert _untold(_page("bundles.md"), struct.__struct_fields__) == []
 
 

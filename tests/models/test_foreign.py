@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,16 @@ def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
     file, _ = told(tmp_path)
     with pytest.raises(EarwitnessError, match=r"nowhere.toml: No such file"):
         add_model(file, tmp_path / "nowhere.toml")
+
+
+def test_the_manifests_that_the_page_shows_are_in_order(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("one\ntwo\n")
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "foreign-models.md"
+    shown = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(shown) == 3
+    for text in shown:
+        (tmp_path / "shown.toml").write_text(text)
+        assert read_foreign(tmp_path / "shown.toml").labels
 
 
 # ---- files
