@@ -19,6 +19,7 @@ from .report_style import STYLE
 
 WORST = 12  # clips
 PAIRS = 12  # of labels that are taken for each other
+SHOWN_S = 30.0  # of a long clip
 
 
 def write_report(path: Path, judgement: Judgement, hearing: Hearing, bundle: Bundle) -> None:
@@ -213,9 +214,12 @@ def _worst(hearing: Hearing, bundle: Bundle) -> str:
 
 def _card(hearing: Hearing, heard: Heard, right: int, bundle: Bundle) -> str:
     manifest, mean = bundle.manifest, heard.scores.mean(axis=0)
-    samples = read_clip(heard.clip, manifest.front_end.sr)
+    whole = read_clip(heard.clip, manifest.front_end.sr)
+    samples = whole[: round(SHOWN_S * manifest.front_end.sr)]
     frames = max(1.0, len(samples) / manifest.front_end.hop_length)
-    starts = [index * manifest.hop_frames for index in range(len(heard.scores))]
+    starts = [
+        first for first in range(0, len(heard.scores) * manifest.hop_frames, manifest.hop_frames) if first < frames
+    ]
     spans = [(first / frames, (first + manifest.window_frames) / frames) for first in starts]
     named = int(mean.argmax())
     best = ", ".join(f"{escape(hearing.labels[k])} {mean[k]:.2f}" for k in np.argsort(-mean)[:3])
@@ -223,9 +227,9 @@ def _card(hearing: Hearing, heard: Heard, right: int, bundle: Bundle) -> str:
         f'<figure class="card"><figcaption><b>{escape(hearing.labels[right])}</b> named '
         f"<b>{escape(hearing.labels[named])}</b></figcaption>"
         f'<img alt="spectrogram" src="{pictures.spectrogram(samples, manifest.front_end.sr)}">'
-        f"{pictures.score_strip(heard.scores, right, named, spans)}"
+        f"{pictures.score_strip(heard.scores[: len(spans)], right, named, spans)}"
         f'<audio controls preload="none" src="{_sound(samples, manifest.front_end.sr)}"></audio>'
-        f"<small>{escape(heard.clip.path.name)}, {len(samples) / manifest.front_end.sr:.1f} s: {best}</small></figure>"
+        f"<small>{escape(heard.clip.path.name)}, {len(whole) / manifest.front_end.sr:.1f} s: {best}</small></figure>"
     )
 
 

@@ -84,6 +84,7 @@ def precision_recall(label: str, scores: Floats, truth: Bools, average: float) -
     size, left, top = 104, 6, 34
     precision, recall = precision_recall_curve(scores, truth)
     points = [(left + size * r, top + size * (1 - p)) for p, r in zip(precision, recall, strict=True)]
+    points = _thinned(points)
     steps = [points[0]]
     for before, after in itertools.pairwise(points):  # precision holds until the recall changes
         steps += [(before[0], after[1]), after]
@@ -154,6 +155,15 @@ def _grid(left: float, top: float, width: float, height: float) -> list[str]:
             f'<text class="middle" x="{x:.1f}" y="{top + height + 16}">{share:.1f}</text>',
         ]
     return parts
+
+
+def _thinned(points: Sequence[tuple[float, float]], least: float = 0.4) -> list[tuple[float, float]]:
+    """Without points that lie within `least` pixels of the one before; the last one stays."""
+    kept = [points[0]]
+    for x, y in points[1:-1]:
+        if abs(x - kept[-1][0]) + abs(y - kept[-1][1]) >= least:
+            kept.append((x, y))
+    return [*kept, points[-1]]
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:

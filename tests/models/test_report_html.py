@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +18,7 @@ pytest.importorskip("onnx", reason="the test's models are made with onnx (extra 
 pytest.importorskip("matplotlib", reason="spectrograms are painted by matplotlib (extra train)")
 
 from earwitness.models.bundle import Bundle
+from earwitness.models.data.clip import Clip, Dataset
 from earwitness.models.data.datasets import open_dataset
 from earwitness.models.evaluate import evaluate_bundle, hear
 from earwitness.models.judgement import FalseAlarms, judge
@@ -23,6 +26,7 @@ from earwitness.models.report_html import report_page, write_report
 from earwitness.stream.errors import EarwitnessError
 
 from .hearers import hearer
+from .scene import SR, tone
 
 VOID = {"meta", "img", "link", "br"}
 
@@ -101,6 +105,21 @@ def test_a_clip_with_no_window_is_no_obstacle(wrong: Bundle, tmp_path: Path) -> 
     soundfile.write(next((root / "tones" / "audio").glob("1-*-0.wav")), np.zeros(10), 16000)
     evaluate_bundle(wrong, "tones", root, page=tmp_path / "page.html")
     assert not Page((tmp_path / "page.html").read_text()).open
+
+
+def test_a_long_clip_is_shown_in_part_and_many_examples_make_no_large_page(wrong: Bundle, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = []
+    for number, label in enumerate(["high", "low"]):
+        path = tmp_path / f"{label}.wav"
+        soundfile.write(path, np.tile(tone(rng, label), 60), SR)
+        clips.append(Clip(path, label, 1, f"{number}"))
+    hearing = hear(wrong, Dataset("long", tmp_path, tuple(clips), "made"))
+    page = report_page(judge(hearing, "window"), hearing, wrong)
+    assert "120.0 s" in page
+    sounds = [base64.b64decode(each) for each in re.findall(r"data:audio/flac;base64,([^\"]+)", page)]
+    assert [soundfile.info(io.BytesIO(sound)).duration for sound in sounds] == [30.0, 30.0]
+    assert max(map(len, re.findall(r'<svg class="small".*?</svg>', page))) < 20_000
 
 
 def test_where_it_cannot_be_written_is_one_line(wrong: Bundle, tones: Path, tmp_path: Path) -> None:
