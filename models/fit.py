@@ -18,6 +18,7 @@ from ..stream.errors import EarwitnessError
 from .batches import Batch, BatchMaker, drawn_ahead
 from .checkpoints import load_checkpoint, save_checkpoint, save_weights
 from .distributed import World
+from .hop_targets import hop_targets
 from .losses import distillation, loss_of
 from .optimizers import average, learning_rate, make_optimizer
 from .precision import Precision
@@ -63,6 +64,7 @@ class Job:
         identity: what else decides the weights; a checkpoint of another one is refused.
         checkpoint: the file for the state.
         figure: judges on the validation part; None without one.
+        background: the column of the background's label; None without one.
         teach: windows -> the teachers' probabilities [batch, labels].
         watch: is shown every look.
     """
@@ -74,6 +76,7 @@ class Job:
     reporter: Reporter
     figure: Figure | None = None
     multi_label: bool = False
+    background: int | None = None
     teach: Callable[[Tensor], Tensor] | None = None
     watch: Callable[[Look], None] | None = None
     world: World = field(default_factory=World)
@@ -185,7 +188,7 @@ class _Run(Generic[Trained]):
             outputs = self._shared(windows)
         if self._reconstructs:
             return self._loss(outputs.float(), self._network.wanted(windows).detach().float())
-        loss = self._loss(outputs, targets) if outputs.ndim == 2 else self._loss_of_hops(outputs, targets)
+        loss = self._loss(outputs, targets) if outputs.ndim == 2 else self._loss_of_hops(outputs, targets, windows)
         if job.teach is None or not self._settings.teacher_weight:
             return loss
         weight = self._settings.teacher_weight
@@ -193,11 +196,14 @@ class _Run(Generic[Trained]):
         taught = distillation(logits, job.teach(windows), self._settings.teacher_temperature, job.multi_label)
         return loss * (1 - weight) + taught * weight
 
-    def _loss_of_hops(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Of a network that decides every hop, logits [batch, hops, labels]: of their mean, and of each by itself."""
-        weight, hops = self._settings.hop_weight, outputs.shape[1]
-        each = self._loss(outputs.flatten(0, 1), targets.repeat_interleave(hops, dim=0))
-        return self._loss(outputs.mean(1), targets) * (1 - weight) + each * weight
+    def _loss_of_hops(self, outputs: Tensor, targets: Tensor, windows: Tensor) -> Tensor:
+        """Of a network that decides every hop, logits [batch, hops, labels]: of the mean of those that heard something
+        of the sound, and of each by itself."""
+        weight, hop_frames = self._settings.hop_weight, self._network.hop_frames
+        recent, wanted = hop_targets(windows, targets, hop_frames, self._job.background)
+        mean = (outputs.float() * recent.unsqueeze(2)).sum(1) / recent.sum(1, keepdim=True)
+        each = self._loss(outputs.flatten(0, 1), wanted.flatten(0, 1))
+        return self._loss(mean, targets) * (1 - weight) + each * weight
 
     def _check(self, rate: float) -> float:
         """The mean of the losses since the last check. EarwitnessError when nothing is learnt any more."""

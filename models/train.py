@@ -30,6 +30,7 @@ from .distributed import World, joined
 from .evaluate import evaluate_bundle, false_alarms
 from .export import INPUT, OUTPUT, check_export, states_of, to_onnx
 from .fit import Fitted, Job, fit
+from .hop_targets import hop_targets
 from .networks.registry import build_network, for_use, read_options
 from .progress import Lines, Reporter, Silent, clock
 from .recipe import Recipe, recipe_named, recipe_names, to_toml
@@ -107,6 +108,7 @@ class _Trainer:
         self._calibrate_own = getattr(module, "calibrate", None)
         self._labels: list[str] = own_labels or self._data.labels
         self._background = BACKGROUND if BACKGROUND in self._labels else ""
+        self._background_column = self._labels.index(BACKGROUND) if self._background else None
         torch.manual_seed(recipe.seed)
         shape = recipe.window_frames, recipe.front_end.dims
         self._network = build_network(recipe.network.kind, shape, len(self._labels), recipe.network.options)
@@ -136,7 +138,7 @@ class _Trainer:
             figure = Reconstruction(self._clips) if self._reconstructs else Accuracy(self._clips)
         job = Job(
             settings=recipe.training, seed=recipe.seed, identity=recipe.identity, checkpoint=self._checkpoint,
-            reporter=self._reporter, figure=figure, multi_label=self._multi_label,
+            reporter=self._reporter, figure=figure, multi_label=self._multi_label, background=self._background_column,
             teach=open_teachers(recipe, self._labels, self._multi_label, world.device), world=world,
         )  # fmt: skip
         if not (board and world.is_first):
@@ -215,6 +217,10 @@ class _Trainer:
         with torch.inference_mode():
             parts = torch.from_numpy(windows).split(200)
             logits = torch.cat([network.hops(p)[:, -1] if self._stateful else network(p) for p in parts]).numpy()  # type: ignore[operator]
+        if self._stateful:
+            shares = torch.from_numpy(truth.astype(np.float32))
+            wanted = hop_targets(torch.from_numpy(windows), shares, self._hop_frames, self._background_column)[1]
+            truth = wanted[:, -1].numpy() > 0.5
         told = truth if self._multi_label or self._background else truth & truth.any(1, keepdims=True)
         chosen = np.ones(len(told), bool) if self._multi_label else told.any(1)
         temperature = best_temperature(logits[chosen], told[chosen], self._multi_label)
@@ -250,6 +256,7 @@ class _Trainer:
             output=self._output(temperature),
             thresholds=thresholds,
             states=states_of(used),
+            detection=getattr(self._network, "detection", {}),
             network=Network(
                 kind=recipe.network.kind, options=options, parameters=sum(p.numel() for p in used.parameters())
             ),

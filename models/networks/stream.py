@@ -10,7 +10,8 @@ once: a decision every hop (100 ms) costs the arithmetic of a hop, and has secon
 - **Body.** Two convolutions over this column and the `REACH` before it, then one layer over all bands: the features.
 - **Memory.** Features are pooled over the past by means that fade in `memory_hops`, each hop weighted by a gate that
   learns to open where there is something to hear, and by a maximum that fades. As the means are divided by the sum of
-  their weights they are means from the first hop on, and there is nothing that a long stream could pile up.
+  their weights they are means from the first hop on, and there is nothing that a long stream could pile up. A hop
+  counts for something there even where the gate is shut: what is over shall be forgotten in silence too.
 
 Offline (`hops`, `forward`) and hop by hop (`step`) do the same arithmetic: what is a running sum there is a product
 with a triangular matrix here.
@@ -19,6 +20,7 @@ with a triangular matrix here.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -34,7 +36,7 @@ SCALE_DB = 20.0
 RANGE_DB = 60.0  # what lies deeper below the running level is silence, which is 0 behind the scaling
 FAINTEST = 1e-8  # power: what is fainter stays so, beside any other sound
 KERNEL = 5  # of the first convolution, in frames and bands
-SHUT = 1e-6  # what a gate lets through at least, or a mean would have nothing to divide by
+SHUT = 0.25  # what a hop counts for at least, so that the past fades in silence too
 REACH = 2  # earlier columns that a convolution of the body sees
 
 
@@ -52,7 +54,7 @@ class Options(NetworkOptions, frozen=True, kw_only=True):
     memory_hops: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(min_length=1, description="in how many hops each mean of the past fades to 1/e"),
-    ] = (6, 25)
+    ] = (4, 12)
     level_hops: Annotated[int, Meta(ge=1, description="in how many hops the running level fades to 1/e")] = 6
     dropout: Dropout = 0.3
 
@@ -67,10 +69,12 @@ class Stream(nn.Module):
 
     Attributes:
         hop_frames: frames of a hop.
+        detection: settings of `DetectSettings` that its scores want.
         state_size: how many numbers a stream carries from hop to hop; all are 0 at first.
     """
 
     decays: Tensor
+    detection: Mapping[str, float] = {"smooth_windows": 3, "context_s": 2.0}
 
     def __init__(self, classes: int, dims: int, options: Options) -> None:
         super().__init__()
@@ -132,9 +136,9 @@ class Stream(nn.Module):
         features = self._features(maps.transpose(1, 2).flatten(0, 1))
         with torch.autocast(x.device.type, enabled=False):
             features = features.float().unflatten(0, (-1, hops))
-            gates = torch.sigmoid(self.gates(features)) + SHUT
+            gates = torch.sigmoid(self.gates(features))
             means = [
-                _faded_sums(gate * features, decay) / _faded_sums(gate, decay)
+                _faded_sums(gate * features, decay) / _faded_sums(gate.clamp_min(SHUT), decay)
                 for gate, decay in zip(gates.split(1, dim=2), self._decays, strict=True)
             ]
             return self._decide(torch.cat(means, dim=2), _faded_maxima(features, self._peak_decay), level)
@@ -154,10 +158,11 @@ class Stream(nn.Module):
         columns = torch.cat([self._earlier(before_body), self._columns(x)], dim=2)
         deeper = torch.cat([self._earlier(before_deep), self._body(columns)], dim=2)
         features = self._features(self._deep(deeper))
-        gates = torch.sigmoid(self.gates(features)) + SHUT
-        weights = weights * self.decays + gates
+        gates = torch.sigmoid(self.gates(features))
+        opened = gates.clamp_min(SHUT)
+        weights = weights * self.decays + opened
         means = means.reshape(-1, *self._means)
-        means = means + (gates / weights).unsqueeze(2) * (features.unsqueeze(1) - means)
+        means = means * (1 - opened / weights).unsqueeze(2) + (gates / weights).unsqueeze(2) * features.unsqueeze(1)
         maxima = torch.maximum(maxima * self._peak_decay, features)
         logits = self._decide(means.flatten(1), maxima, level)
         tails = [x[:, -self._tail :], columns[:, :, -REACH:], deeper[:, :, -REACH:], means]

@@ -119,6 +119,13 @@ def test_what_was_heard_long_ago_is_forgotten(network: Stream) -> None:
     np.testing.assert_allclose(after_noise, offline(network, tail)[-1], atol=1e-4)
 
 
+def test_what_was_heard_fades_in_silence_too(network: Stream) -> None:
+    silence = np.full((1500, DIMS), -100, np.float32)  # the level has far to fall
+    nothing = offline(network, silence)[-1]
+    after = np.abs(offline(network, np.concatenate([sound(300), silence])) - nothing).max(axis=1)
+    assert after[-1] < 0.001 * after[30]
+
+
 def test_no_decision_depends_on_what_comes_after_it(network: Stream) -> None:
     frames = sound(300)
     changed = frames.copy()
