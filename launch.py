@@ -240,7 +240,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same bundle on one machine.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; all where it is left out.")] = None,
-    board: Annotated[bool, typer.Option("--board", help="Write TensorBoard's files to OUT/NAME.board.")] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="A folder for what TensorBoard shows of the run; it goes to FOLDER/NAME.")
+    ] = None,
 ) -> None:
     """Train a bundle; what was interrupted goes on where it was. Needs the extra `train`.
 
@@ -253,7 +255,7 @@ def train(
     trainer = _needing("train")
     chosen = recipe_for(recipe, config, network, data, changes)
     with on_terminal() if sys.stderr.isatty() else contextlib.nullcontext(Lines(_log)) as reporter:
-        trainer.train_bundle(chosen, out, root, seed, device, threads, reporter=reporter, board=board)
+        trainer.train_bundle(chosen, out, root, seed, device, threads, reporter=reporter, board=tensorboard)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training run: `tensorboard --logdir OUT/NAME.board`. Needs the extra `train`.
+"""What TensorBoard shows of a training run: `tensorboard --logdir FOLDER`. Needs the extra `train`.
 
 While it runs: loss, learning rate, norm of the gradients, the figure on the validation part. At the beginning: the
 network's graph. At the end, of the validation clips: the confusion matrix, precision-recall curves, spectrograms and

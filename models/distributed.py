@@ -49,7 +49,7 @@ class World:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         else:
             _sync_norms(network)
-        shared: nn.Module = DistributedDataParallel(network, broadcast_buffers=False)
+        shared: nn.Module = DistributedDataParallel(network)
         return shared
 
     def mean(self, value: Tensor) -> Tensor:

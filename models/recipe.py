@@ -61,7 +61,7 @@ class DataChoice(_Part, frozen=True, kw_only=True):
     ] = 0.1
     backgrounds: Annotated[
         tuple[Literal["synthesised", "rooms", "speech"], ...],
-        Meta(description="what the label `background` is learnt from; [] is a model without that label"),
+        Meta(description="of synthesised, rooms, speech: what `background` is learnt from; [] is no such label"),
     ] = ("synthesised",)
     multi_label: Annotated[
         bool | Literal["auto"],
@@ -330,7 +330,7 @@ def _description(hint: Any) -> str:
     while get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
         texts += [note.description for note in notes if isinstance(note, Meta) and note.description]
-    return ": ".join([*texts, ", ".join(choices)] if choices else texts)
+    return ": ".join(texts) + (f" ({', '.join(choices)})" if choices else "")
 
 
 def _refuse_unknown(values: Mapping[str, Any], kind: type[msgspec.Struct], table: str) -> None:

@@ -53,7 +53,7 @@ def train_bundle(
     threads: int | None = None,
     say: Callable[[str], None] = print,
     reporter: Reporter | None = None,
-    board: bool = False,
+    board: Path | None = None,
 ) -> Bundle:
     """Train by a recipe and write the bundle `out/NAME`.
 
@@ -67,7 +67,7 @@ def train_bundle(
         device: "cpu", "cuda", or "auto": CUDA where there is a GPU.
         threads: CPU threads; torch's own choice when None. The result depends on it in the last bits.
         say: takes the lines of the report, where no `reporter` is given.
-        board: whether TensorBoard's files are written, to `out/NAME.board`.
+        board: a folder for TensorBoard's files, which go to `board/NAME`; None for none.
 
     Raises:
         EarwitnessError: data missing or unreadable, a checkpoint of another run, a loss that is no number.
@@ -125,7 +125,7 @@ class _Trainer:
         self._cache = FeatureCache(say=reporter.line)
         self._clips = self._validation_clips()
 
-    def fit(self, board: bool) -> Fitted[nn.Module]:
+    def fit(self, board: Path | None) -> Fitted[nn.Module]:
         """Train the network."""
         recipe, world = self._recipe, self._world
         clips = [clip for clip in self._data.training if not (self._reconstructs and clip.label == BACKGROUND)]
@@ -141,11 +141,11 @@ class _Trainer:
             reporter=self._reporter, figure=figure, multi_label=self._multi_label, background=self._background_column,
             teach=open_teachers(recipe, self._labels, self._multi_label, world.device), world=world,
         )  # fmt: skip
-        if not (board and world.is_first):
+        if board is None or not world.is_first:
             return fit(self._network, maker, job)
         from .board import Board
 
-        with Board(self._out / f"{recipe.name}.board", self._checkpoint.exists()) as shown:
+        with Board(board / recipe.name, self._checkpoint.exists()) as shown:
             shown.graph(self._network, (recipe.window_frames, recipe.front_end.dims))
             job.watch = shown.look
             fitted = fit(self._network, maker, job)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from earwitness.models.recipe import (
     recipe_of,
     to_toml,
 )
+from earwitness.models.recipe_help import reference_page
 from earwitness.stream.errors import EarwitnessError
 
 PLAIN: dict[str, Any] = {"name": "own", "data": {"name": "folder"}}
@@ -124,3 +127,23 @@ def test_every_key_has_a_meaning_and_a_default_that_is_allowed() -> None:
     changes = {key: value for key, (_, value) in keys.items() if value is not None and key != "name"}
     assert recipe_of(PLAIN, {**changes, "data.name": "folder"}) == recipe_of(PLAIN)
     assert {"training.steps", "data.folds", "augmentation.mask", "window_frames"} <= set(keys)
+
+
+def test_the_page_of_recipes_tells_every_key_as_the_code_has_it() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "recipes.md"
+    assert page.read_text() == reference_page(), (
+        "stale: python -m earwitness.models.recipe_help > docs/reference/recipes.md"
+    )
+
+
+def test_the_recipes_that_the_pages_show_are_valid() -> None:
+    pytest.importorskip("torch", reason="the options of networks lie beside them (extra train)")
+    docs = Path(__file__).parents[2] / "docs"
+    shown = [
+        tomllib.loads(text)
+        for page in ("how-to/train.md", "reference/recipes.md")
+        for text in re.findall(r"```toml\n(.*?)```", (docs / page).read_text(), re.DOTALL)
+    ]
+    assert len(shown) == 3
+    for values in shown:
+        recipe_of({"name": "shown", "data": {"name": "folder"}} | values)

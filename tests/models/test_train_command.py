@@ -48,7 +48,7 @@ def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bun
     with pytest.MonkeyPatch.context() as patch:
         few = background.synthesised
         patch.setattr(training_data, "synthesised", lambda seed, sr, count: few(seed, sr, min(count, 12), 2.0))
-        result = command("train", "--network", "shallow", "--data", sounds, "--out", out, *QUICK, "--board")
+        result = command("train", "--network", "shallow", "--data", sounds, "--out", out, *QUICK, "--tensorboard", out / "board")
     torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
     return find_bundle(out / "bleeps-shallow"), result
@@ -73,8 +73,8 @@ def test_it_says_how_far_it_is_and_what_it_could_not_read(trained: tuple[Bundle,
 def test_the_bundle_holds_its_recipe_and_tensorboards_files_lie_beside_it(trained: tuple[Bundle, Result]) -> None:
     bundle, _ = trained
     assert b"steps = 60" in bundle.contents["recipe.toml"]
-    assert {path.name for path in bundle.path.parent.iterdir()} == {"bleeps-shallow", "bleeps-shallow.board"}
-    assert any((bundle.path.parent / "bleeps-shallow.board").iterdir())
+    assert {path.name for path in bundle.path.parent.iterdir()} == {"bleeps-shallow", "board"}
+    assert any((bundle.path.parent / "board" / "bleeps-shallow").iterdir())
 
 
 def test_help_shows_the_networks_or_the_options_of_one() -> None:
