@@ -10,6 +10,7 @@ file is checked before it is opened, then tried on silence and noise in a proces
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 import tempfile
@@ -83,8 +84,10 @@ def add_model(
 
 def check_name(name: str, out: Path | None = None) -> None:
     """EarwitnessError where a bundle cannot have that name: it is none of a folder, or one in the box has it."""
-    if name != Path(name).name or name.startswith(".") or not name.strip() or "\\" in name:
-        raise EarwitnessError(f"name {name!r}: a bundle's folder is called so; letters, digits, - and _ will do")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise EarwitnessError(
+            f"name {name!r}: a bundle is called by letters, digits, -, _ and .; choose one with --name"
+        )
     if out is None and name in bundle_names(PRETRAINED):
         raise EarwitnessError(f"name {name!r}: a model in the box is called so; choose another with --name")
 

@@ -189,6 +189,9 @@ class Manifest(Part, frozen=True, kw_only=True):
     def _check_labels(self) -> str | None:
         if not self.events or len(set(self.labels)) != len(self.labels):
             return "labels must be one or several beside the background, each once"
+        for label in self.labels:
+            if not label.strip() or not label.isprintable():
+                return f"label {label!r}: it must be a text of one line"
         if self.background and self.background not in self.labels:
             return f"background {self.background!r} is none of the labels; {nearest(self.background, self.labels)}"
         return None

@@ -124,7 +124,7 @@ def test_the_models_in_the_box_stay(tmp_path: Path) -> None:
         remove_bundle("esc50-cnn")
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", ".hidden", "", " ", "a\\b"])
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", ".hidden", "", " ", "a\\b", "two words"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     text = TOML.replace('name = "tones"', f"name = '{name}'")
     file, manifest = told(tmp_path / "in", text=text)

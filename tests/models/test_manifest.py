@@ -94,6 +94,8 @@ def test_a_window_of_any_layout_is_one_a_call_where_its_batch_is_1_or_missing() 
         ({"states": [State(input="s", output="t", shape=[1 << 30, 4])]}, "state 's'"),
         ({"states": [State(input="s", output="t", shape=[4], batch_axis=2)]}, "-1 (none) to 1"),
         ({"states": [State(input="s", output="t", shape=[4], batch_axis=-1)]}, "so the input's batch must be 1"),
+        ({"labels": ["speech", ""]}, "label '': it must be a text of one line"),
+        ({"labels": ["speech", "a\nb"]}, "it must be a text of one line"),
         ({"background": "noise"}, "background 'noise' is none of the labels"),
         ({"background": "speech"}, "labels must be one or several beside the background"),
         ({"window_frames": 1 << 22, "hop_frames": 1 << 22}, "a window of 4194304 frames"),
