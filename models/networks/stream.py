@@ -74,7 +74,7 @@ class Stream(nn.Module):
     """
 
     decays: Tensor
-    detection: Mapping[str, float] = {"smooth_windows": 3, "context_s": 2.0}
+    detection: Mapping[str, float] = {"smooth_windows": 5, "context_s": 2.0}
 
     def __init__(self, classes: int, dims: int, options: Options) -> None:
         super().__init__()
