@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from ..stream.errors import EarwitnessError, nearest
 from .bundle import Bundle
 from .layout import Array, Tensor, constant_tensor, first_state, state_shape, to_scores, to_tensor
+from .manifest import Dtype
 from .scorer import Scorer
 
 LARGEST_BATCH = 16  # windows in one call
@@ -116,6 +117,8 @@ class GraphRuntime:
         given = {port.name: port for port in outputs}
         self._check_names(file, "gives", list(given), [*self._outputs, *manifest.output.ignored])
         scores = given[manifest.output.name]
+        if scores.dtype not in get_args(Dtype):
+            raise self._misfit(f"{file} gives {scores.name} as {scores.dtype}, which is no tensor of numbers")
         axes = manifest.output.axes
         fixed = {"labels": self._labels, "one": 1}
         if scores.shape is not None and (

@@ -285,3 +285,21 @@ def test_what_fails_while_it_runs_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EarwitnessError, match=r"ONNX Runtime cannot run model.onnx") as caught:
         open_runtime(bundle(tmp_path, data), "cpu").scores(windows())
     assert "\n" not in str(caught.value)
+
+
+def test_scores_in_a_table_by_label_are_refused(tmp_path: Path) -> None:
+    """As skl2onnx makes them unless it is told not to (zipmap)."""
+    helper, kinds = onnx.helper, onnx.TensorProto
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    table = helper.make_map_type_proto(kinds.INT64, helper.make_tensor_type_proto(kinds.FLOAT, []))
+    output = helper.make_value_info("y", helper.make_sequence_type_proto(table))
+    given = helper.make_tensor_value_info("x", kinds.FLOAT, [None, LABELS])
+    graph = helper.make_graph([node], "g", [given], [output])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    other = bundle(
+        tmp_path, data, window_frames=LABELS, hop_frames=LABELS, front_end=FrontEndSpec(feature="waveform"),
+        input=Input(name="x", shape=[0, LABELS], axes=("batch", "frames")),
+    )  # fmt: skip
+    with pytest.raises(EarwitnessError, match="which is no tensor of numbers"):
+        open_runtime(other, "cpu")
