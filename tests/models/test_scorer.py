@@ -190,6 +190,19 @@ def test_streams_of_a_stateful_bundle_score_the_same_bits_in_any_company(
             np.testing.assert_array_equal(rows, runtime.scores(heard[stream, : len(rows)]))
 
 
+@pytest.mark.parametrize("block", [37, 1600, 40_000])
+def test_a_stateful_bundle_hears_live_what_it_hears_in_a_file(made_stream: Bundle, block: int) -> None:
+    from earwitness.models.evaluate import listen
+
+    rng = np.random.default_rng(8)
+    samples = (rng.standard_normal(41_500) * rng.choice([0, 0.01, 0.3], 83).repeat(500)).clip(-1, 1).astype(np.float32)
+    scores, events = listen(made_stream, OnnxRuntime(made_stream), samples)
+    scores_live, events_live = live(made_stream, samples, made_stream.manifest.front_end.sr, block, "cpu")
+    np.testing.assert_array_equal(scores_live, scores)
+    assert events_live == events
+    assert len(scores) == 26, "the last hop is filled up with silence"
+
+
 def test_a_network_without_states_is_no_stateful_bundle(made_stream: Bundle, tmp_path: Path) -> None:
     told = manifest(
         window_frames=HOP, hop_frames=HOP, input=Input(name="windows", shape=[0, HOP, 64]),
