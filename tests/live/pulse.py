@@ -91,9 +91,11 @@ class Pulse:
     def play(self, path: Path, wait: bool = True) -> float:
         """Plays a file into the microphone; returns `time.time()` just before it began."""
         before = time.time()
+        # A second of it waits at the server: on a busy machine less would run dry, and silence be heard in the sound.
+        patient = {**self.environment, "PULSE_LATENCY_MSEC": "1000"}
         player = subprocess.Popen(
             ["paplay", f"--device={SINK}", str(path)],
-            env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=patient, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self._players.append(player)
         if wait:
