@@ -131,7 +131,7 @@ class Stream(nn.Module):
             level = _level(_faded_sums(power, self._level_decay) / count)
             x = _relative(x, level.repeat_interleave(self.hop_frames, dim=1))
         columns = self._columns(pad(x, (0, 0, self._tail, 0)))
-        columns = self._body(pad(columns, (0, 0, REACH, 0)))
+        columns = self._body(pad(columns, (0, 0, REACH, 0)), columns)
         maps = self._deep(pad(columns, (0, 0, REACH, 0)))
         features = self._features(maps.transpose(1, 2).flatten(0, 1))
         with torch.autocast(x.device.type, enabled=False):
@@ -155,8 +155,9 @@ class Stream(nn.Module):
         power = power + (torch.exp(x * NEPERS).flatten(1).mean(1, keepdim=True) - power) / count
         level = _level(power)
         x = torch.cat([tail.reshape(-1, self._tail, self._dims), _relative(x, level.unsqueeze(2))], dim=1)
-        columns = torch.cat([self._earlier(before_body), self._columns(x)], dim=2)
-        deeper = torch.cat([self._earlier(before_deep), self._body(columns)], dim=2)
+        column = self._columns(x)
+        columns = torch.cat([self._earlier(before_body), column], dim=2)
+        deeper = torch.cat([self._earlier(before_deep), self._body(columns, column)], dim=2)
         features = self._features(self._deep(deeper))
         gates = torch.sigmoid(self.gates(features))
         opened = gates.clamp_min(SHUT)
@@ -174,9 +175,9 @@ class Stream(nn.Module):
         maps = torch.relu(self.second_norm(self.second(maps)))
         return torch.relu(self.column_norm(self.column(maps)) + self.place)
 
-    def _body(self, columns: Tensor) -> Tensor:
-        """Columns, `REACH` earlier ones in front -> as many as there are behind those."""
-        return torch.relu(self.body_norm(self.body(columns)) + columns[:, :, REACH:])
+    def _body(self, columns: Tensor, newest: Tensor) -> Tensor:
+        """Columns, `REACH` earlier ones in front of the newest -> as many as these are."""
+        return torch.relu(self.body_norm(self.body(columns)) + newest)
 
     def _deep(self, columns: Tensor) -> Tensor:
         """Columns of the body, `REACH` earlier ones in front -> maps [batch, channels, hops, bands / 2]."""
