@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from . import metrics
 from .cost import Cost
-from .data.clip import Clip
+from .data.clip import BACKGROUND, Clip
 from .metrics import Bools, ClassFigures, Interval, ReliabilityBin
 
 Array = NDArray[np.float32]
@@ -124,7 +124,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         unit: what is counted as an example below: a clip or a window.
         accuracy: share of examples named right. `top5`: with the right label among the five best.
         window_accuracy: share of single windows named right.
-        heard: share of clips in which an event of the right label began by the bundle's thresholds.
+        heard: share of clips, those of background aside, in which an event of the right label began by the bundle's
+            thresholds.
         misheard: share of clips in which one of a wrong label did.
         intervals: 95 %, by figure; `accuracy_by_recording` is the bootstrap's beside Wilson's.
         confusion: none where several labels are right for a clip.
@@ -191,7 +192,9 @@ def judge(hearing: Hearing, unit: Unit = "clip", cost: Cost | None = None) -> Ju
     named = _said(hearing, examples)
     present = np.asarray(examples.truth.any(axis=0))
     figures = metrics.class_figures(named, examples.scores, examples.truth)
-    hits = np.array([any(label in each.events for label in each.clip.labels) for each in heard])
+    hits = np.array(
+        [any(label in each.events for label in each.clip.labels) for each in heard if each.clip.label != BACKGROUND]
+    )
     misses = np.array([any(label not in each.clip.labels for label in each.events) for each in heard])
     recordings = [each.clip.recording for each in heard]
     draws = metrics.bootstrap_counts(examples.recordings)

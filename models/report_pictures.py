@@ -46,7 +46,7 @@ def confusion_matrix(confusion: Confusion) -> str:
                 f"<title>{tip}</title></rect>"
             )
             if count and cell > 15:
-                tone = "on" if share > 0.45 else "off"
+                tone = "on" if share > 0.55 else "off"
                 parts.append(
                     f'<text class="count {tone}" x="{x + cell / 2:.1f}" y="{y + cell / 2 + 4:.1f}">{count}</text>'
                 )

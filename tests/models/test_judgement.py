@@ -114,6 +114,18 @@ def test_confidence_is_what_the_background_leaves_and_windows_of_background_do_n
     assert counted[0].confidence == pytest.approx(0.9)
 
 
+def test_of_background_no_event_is_expected() -> None:
+    quiet = hearing(
+        ["cat", "background"],
+        (clip(1, "cat"), [[0.9, 0.1]], ["cat"]),
+        (clip(2, "background"), [[0.1, 0.9]], []),
+        (clip(3, "background"), [[0.2, 0.8]], ["cat"]),
+    )
+    judgement = judge(quiet)
+    assert (judgement.accuracy, judgement.heard) == (1.0, 1.0)
+    assert judgement.misheard == pytest.approx(1 / 3)
+
+
 def test_a_single_clip_is_judged_too() -> None:
     judgement = judge(hearing(LABELS, (clip(1, "cat"), [[0.9, 0.1, 0.0]], ["cat"])))
     assert judgement.accuracy == 1.0
