@@ -42,6 +42,18 @@ FAMILIES = {
 }
 """One line on each."""
 
+PLAIN_RECIPE: dict[str, Any] = {
+    "window_frames": 200,  # statistics want more to count than a network does
+    "hop_frames": 50,
+    # Few bands: each gives as many values as there are statistics. A high floor: digital silence is no outlier.
+    "front_end": {"n_mels": 40, "fmax": 7000.0, "amin": 1e-7},
+    "augmentation": {
+        "background_share": 0.1, "gain_db": [-20.0, 10.0], "noise": 0.5, "snr_db": [10.0, 40.0], "tilt_db": 3.0,
+        "ripple_db": 1.5, "band_limit": 0.0, "speed": 0.6,
+    },
+}  # fmt: skip
+"""Of a recipe that names the family and its data alone: windows of two seconds, milder changes than a network's."""
+
 Count = Annotated[int, Meta(ge=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Depth = Annotated[int, Meta(ge=1, description="questions from the root to a leaf, at most")]
@@ -55,6 +67,9 @@ class FamilyOptions(NetworkOptions, frozen=True, kw_only=True):
     statistics: Annotated[
         tuple[str, ...], Meta(description="of each value of the front end over the frames of a window")
     ] = ("mean", "std", "median", "max", "skewness", "delta_mean", "delta_std")
+    cepstra: Annotated[
+        int, Meta(ge=0, description="cepstral coefficients of log-mel that join its values in each frame; 0 none")
+    ] = 20
     windows: Annotated[Count, Meta(description="windows that are drawn to train on")] = 4000
 
 

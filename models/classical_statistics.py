@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from scipy.fft import dct
 
 from ..stream.errors import EarwitnessError, nearest
 
@@ -47,18 +48,25 @@ ALIGNED = 16  # values in 64 bytes
 class WindowStatistics:
     """Windows to standardised statistics.
 
-    Shape: float32 `[windows, window_frames, dims]` -> float32 `[windows, len(names) * dims]`: all dimensions of the
-    first statistic, then of the next one.
+    Shape: float32 `[windows, window_frames, dims]` -> float32 `[windows, len(names) * (dims + cepstra)]`: the
+    first statistic of each value, then the next one.
+
+    With `cepstra`, each frame's values are joined by so many coefficients of the discrete cosine transform of its
+    `bands` (type II, orthonormal: of log-mel these are `librosa.feature.mfcc`), and the statistics are of all of them.
 
     Args:
         names: of STATISTICS.
         window_frames, dims: of a window; two frames at least.
+        cepstra: 0..number of bands; more are as many as there are bands.
+        bands: columns of a frame.
 
     Raises:
         EarwitnessError: no statistics, one named twice, or an unknown one, with the nearest name.
     """
 
-    def __init__(self, names: Sequence[str], window_frames: int, dims: int) -> None:
+    def __init__(
+        self, names: Sequence[str], window_frames: int, dims: int, cepstra: int = 0, bands: slice = slice(None)
+    ) -> None:
         for name in names:
             if name not in STATISTICS:
                 raise EarwitnessError(f"no statistic {name!r}: {nearest(name, STATISTICS)}")
@@ -67,13 +75,17 @@ class WindowStatistics:
         if window_frames < 2:
             raise EarwitnessError(f"statistics of {window_frames} frame: window_frames must be 2 or more")
         self.names, self.window_frames, self.dims = tuple(names), window_frames, dims
+        chosen = np.arange(dims)[bands]
+        cepstra = min(cepstra, len(chosen))
+        self._cosines = np.zeros((cepstra, dims), np.float32)
+        self._cosines[:, chosen] = dct(np.eye(len(chosen)), norm="ortho", axis=0)[:cepstra]
         self._mean = np.zeros(self.size, np.float32)
         self._scale = np.ones(self.size, np.float32)
 
     @property
     def size(self) -> int:
         """Values per window."""
-        return len(self.names) * self.dims
+        return len(self.names) * (self.dims + len(self._cosines))
 
     def fit(self, windows: Array) -> Array:
         """Choose mean and scale so that these windows' statistics have mean 0 and standard deviation 1; return them."""
@@ -103,7 +115,7 @@ class WindowStatistics:
 
     def graph(self) -> onnx.ModelProto:
         """The graph, `windows` -> `statistics`."""
-        builder = _Builder(self.window_frames)
+        builder = _Builder(self.window_frames, self._cosines)
         values = [builder.statistic(name) for name in self.names]
         joined = builder.add("Concat", values, axis=1)
         centred = builder.add("Sub", [joined, builder.constant(self._mean)])
@@ -126,13 +138,16 @@ class _Builder:
     decides on which side of a tree's threshold it falls.)
     """
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, cosines: Array) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._made: dict[str, str] = {}
         self._frames = frames
         self._time = self.constant(np.array([2], np.int64))  # the axis
         self._values = self.add("Transpose", [INPUT], perm=[0, 2, 1])
+        if len(cosines):
+            cepstra = self.add("MatMul", [self.constant(cosines), self._values])
+            self._values = self.add("Concat", [self._values, cepstra], axis=1)
 
     def add(self, kind: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
         """One node; returns the name of its (first) output."""

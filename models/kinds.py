@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..stream.errors import EarwitnessError, nearest
-from .classical_families import FAMILIES, family_options_of, read_family_options
+from .classical_families import FAMILIES, PLAIN_RECIPE, family_options_of, read_family_options
 from .networks.registry import NETWORKS, NetworkOptions, describe_options, options_of, read_options
 
 KINDS = NETWORKS | FAMILIES
@@ -29,6 +29,11 @@ def describe_kind(kind: str) -> list[tuple[str, str, Any, str]]:
     """A kind's options for people: (name, type, default, description). EarwitnessError when there is no such kind."""
     _check_kind(kind)
     return describe_options(family_options_of(kind) if kind in FAMILIES else options_of(kind))
+
+
+def plain_recipe(kind: str) -> dict[str, Any]:
+    """The tables of a recipe that says nothing but the kind and its data, where they are not a recipe's defaults."""
+    return PLAIN_RECIPE if kind in FAMILIES else {}
 
 
 def _check_kind(kind: str) -> None:

@@ -19,7 +19,7 @@ from ..stream.features.frontend import FrontEndSpec
 FORMAT_VERSION = 1
 LARGEST_WINDOW = 1 << 21  # values of one window, of a constant or of a state: 43 s at 48 kHz
 
-Option = bool | int | float | str | list[int]
+Option = bool | int | float | str | list[int | str]
 Dtype = Literal["float32", "float16", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"]
 
 

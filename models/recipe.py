@@ -244,6 +244,8 @@ def recipe_for(
     Raises:
         EarwitnessError: nothing or too much is named, or what is named cannot be.
     """
+    from .kinds import plain_recipe
+
     if recipe and config:
         raise EarwitnessError("train: --recipe and --config each name a whole recipe; take one of them")
     if not (recipe or config or (network and data)):
@@ -253,7 +255,7 @@ def recipe_for(
     if data:
         changes["data.name"] = data
     path = _path_of(recipe) if recipe else config
-    plain: dict[str, Any] = {"name": f"{Path(data or '').resolve().name}-{network}"}
+    plain: dict[str, Any] = {"name": f"{Path(data or '').resolve().name}-{network}"} | plain_recipe(network or "")
     values: dict[str, Any] = {"name": path.stem} | _read(path) if path else plain
     if network and network != values.get("network", {}).get("kind", NetworkChoice().kind):
         values["network"] = {"kind": network}

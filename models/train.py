@@ -21,25 +21,23 @@ from torch import nn
 
 from ..stream.errors import EarwitnessError
 from .batches import make_batches
-from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output, Training, write_bundle
-from .calibrate import best_temperature, choose_thresholds
+from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output
 from .checkpoints import load_weights
+from .classical_families import FAMILIES
 from .data.cache import FeatureCache
 from .data.datasets import BACKGROUND
 from .distributed import World, joined
-from .evaluate import evaluate_bundle, false_alarms
 from .export import INPUT, OUTPUT, check_export, states_of, to_onnx
+from .finish import calibrated, command_of, held_out_windows, training_table, write_judged
 from .fit import Fitted, Job, fit
 from .hop_targets import hop_targets
 from .networks.registry import build_network, for_use, read_options
 from .progress import Lines, Reporter, Silent, clock
-from .recipe import Recipe, recipe_named, recipe_names, to_toml
-from .runtime import activate, open_runtime
+from .recipe import Recipe, recipe_named
 from .teachers import open_teachers
-from .training_data import credits_of, read_data
+from .training_data import read_data
 from .validation import Accuracy, Reconstruction, ValidationClips, read_validation
 
-RECIPE = "recipe.toml"  # in the bundle
 CALIBRATION_WINDOWS = 12_000  # drawn for temperature and thresholds
 PLAIN_THRESHOLD = 0.5  # where nothing was kept to choose one by
 
@@ -77,6 +75,10 @@ def train_bundle(
         recipe = msgspec.structs.replace(recipe, seed=seed)
     if threads:
         torch.set_num_threads(threads)
+    if recipe.network.kind in FAMILIES:
+        from .classical import train_classical  # and with it scikit-learn
+
+        return train_classical(recipe, out, root, reporter or Lines(say), threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -84,7 +86,7 @@ def train_bundle(
     with joined(device) as world:
         told = (reporter or Lines(say)) if world.is_first else Silent()
         out.mkdir(parents=True, exist_ok=True)
-        training = _Trainer(recipe, out, root, world, told, _command(recipe, threads))
+        training = _Trainer(recipe, out, root, world, told, command_of(recipe, threads))
         fitted = training.fit(board)
         if world.is_first:
             training.finish(fitted)
@@ -160,17 +162,16 @@ class _Trainer:
         used = for_use(fitted.network)
         manifest = self._manifest(used, fitted, temperature, thresholds)
         files = to_onnx(used, (manifest.window_frames, recipe.front_end.dims))
-        files["CREDITS.txt"] = credits_of(self._data).encode()
-        files[RECIPE] = to_toml(recipe).encode()
+
+        def check(bundle: Bundle) -> None:
+            told.line(f"ONNX Runtime differs from torch by {check_export(bundle, used, self._some_windows()):.1g}")
+
+        figures = {} if fitted.figure is None else {"validation": fitted.figure}
         path = self._out / recipe.name
-        bundle = write_bundle(path, manifest, files)
-        told.line(f"ONNX Runtime differs from torch by {check_export(bundle, used, self._some_windows()):.1g}")
-        scores = self._judge(bundle) | ({} if fitted.figure is None else {"validation": fitted.figure})
-        rounded = {name: round(value, 4) for name, value in scores.items()}
-        bundle = write_bundle(path, msgspec.structs.replace(manifest, scores=rounded), files)
+        bundle = write_judged(path, manifest, files, self._data, check, figures, test=not self._reconstructs)
         self._checkpoint.unlink(missing_ok=True)
-        figures = "".join(f", {name} {value}" for name, value in rounded.items())
-        told.line(f"{bundle.tag} in {bundle.path}, after {clock(60 * fitted.minutes)}{figures}")
+        scores = "".join(f", {name} {value}" for name, value in bundle.manifest.scores.items())
+        told.line(f"{bundle.tag} in {bundle.path}, after {clock(60 * fitted.minutes)}{scores}")
         return bundle
 
     def _validation_clips(self) -> ValidationClips:
@@ -191,19 +192,7 @@ class _Trainer:
         return sound[: len(sound) // hop * hop].reshape(-1, hop, sound.shape[1])
 
     def _drawn(self, count: int, *leave_out: str) -> tuple[np.ndarray, np.ndarray]:
-        """Random windows of the clips that were kept out, and what sounds in each [count, labels]."""
-        recipe, data = self._recipe, self._data
-        clips = [clip for clip in data.validation or data.training if clip.label not in leave_out]
-        backgrounds = [] if BACKGROUND in leave_out else data.backgrounds("choice")
-        settings = self._augmentation.without_mixing().replace(background_share=0.0 if leave_out else 0.3)
-        maker = make_batches(
-            clips, backgrounds, data.labels, recipe.front_end, recipe.window_frames, settings, "cpu", lambda line: None,
-            self._cache,
-        )  # fmt: skip
-        size = min(200, count)
-        batches = [maker.draw(size, (1, batch)) for batch in range(-(-count // size))]
-        windows, targets = (np.concatenate([np.asarray(batch[k]) for batch in batches]) for k in (0, 1))
-        return windows, targets > 0.5
+        return held_out_windows(self._data, self._augmentation, count, self._cache, *leave_out)
 
     def _calibrated(self, network: nn.Module) -> tuple[float, dict[str, float]]:
         """Temperature and thresholds; plain ones where nothing was kept out."""
@@ -221,12 +210,8 @@ class _Trainer:
             shares = torch.from_numpy(truth.astype(np.float32))
             wanted = hop_targets(torch.from_numpy(windows), shares, self._hop_frames, self._background_column)[1]
             truth = wanted[:, -1].numpy() > 0.5
-        told = truth if self._multi_label or self._background else truth & truth.any(1, keepdims=True)
-        chosen = np.ones(len(told), bool) if self._multi_label else told.any(1)
-        temperature = best_temperature(logits[chosen], told[chosen], self._multi_label)
-        scores = activate(logits, self._output(temperature))
-        clips = [sum(label in clip.labels for clip in self._data.validation) for label in events]
-        return temperature, choose_thresholds(scores, told, events, clips)
+        output, thresholds = calibrated(self._data, self._output(1.0), logits, truth)
+        return output.temperature, thresholds
 
     def _output(self, temperature: float) -> Output:
         activation = "sigmoid" if self._multi_label else "softmax"
@@ -236,15 +221,12 @@ class _Trainer:
         self, used: nn.Module, fitted: Fitted[nn.Module], temperature: float, thresholds: dict[str, float]
     ) -> Manifest:
         recipe, data = self._recipe, self._data
-        part, settings = recipe.data, recipe.training
-        folds = sorted({clip.fold for clip in data.training})
-        validation = f"{len(data.validation)} clips of them, split by recording" if data.validation else "none"
         window_frames = self._hop_frames if self._stateful else recipe.window_frames
         options = msgspec.to_builtins(read_options(recipe.network.kind, recipe.network.options))
         return Manifest(
             format_version=FORMAT_VERSION,
             name=recipe.name,
-            description=recipe.description or f"{recipe.network.kind} on {part.name}",
+            description=recipe.description or f"{recipe.network.kind} on {recipe.data.name}",
             licence=recipe.licence,
             labels=self._labels,
             background=self._background,
@@ -260,38 +242,8 @@ class _Trainer:
             network=Network(
                 kind=recipe.network.kind, options=options, parameters=sum(p.numel() for p in used.parameters())
             ),
-            training=Training(
-                command=self._command,
-                seed=recipe.seed,
-                data=part.name + (f", clips under {', '.join(part.licences)}" if part.licences else ""),
-                data_sha256=data.sha256,
-                clips=len(data.training),
-                folds=folds,
-                validation=validation,
-                steps=fitted.steps,
-                batch=settings.batch,
-                minutes=round(fitted.minutes, 1),
-                torch=str(torch.__version__),
-            ),
+            training=training_table(data, self._command, fitted.steps, recipe.training.batch, fitted.minutes),
         )
-
-    def _judge(self, bundle: Bundle) -> dict[str, float]:
-        """The test folds, all clips and those under the licences trained on, and backgrounds that were held out."""
-        recipe, data = self._recipe, self._data
-        scores: dict[str, float] = {}
-        if data.test_folds and not self._reconstructs:
-            folds = "fold" + "_".join(map(str, data.test_folds))
-            judgement = evaluate_bundle(bundle, recipe.data.name, data.root, data.test_folds)
-            scores[f"{folds}_clip_accuracy"] = judgement.accuracy
-            scores[f"{folds}_window_accuracy"] = judgement.window_accuracy
-            scores[f"{folds}_clips_heard"] = judgement.heard
-            scores[f"{folds}_clips_misheard"] = judgement.misheard
-            if recipe.data.licences:
-                free = evaluate_bundle(bundle, recipe.data.name, data.root, data.test_folds, recipe.data.licences)
-                scores[f"{folds}_clip_accuracy_free_licences"] = free.accuracy
-        for kind, alarms in false_alarms(bundle, open_runtime(bundle, "cpu"), data.backgrounds("test")).items():
-            scores[f"false_alarms_per_hour_{kind.replace(' ', '_')}"] = alarms.per_hour
-        return scores
 
 
 def _begin_with(network: nn.Module, path: Path) -> None:
@@ -301,10 +253,3 @@ def _begin_with(network: nn.Module, path: Path) -> None:
     if 2 * len(fitting) < len(own):
         raise EarwitnessError(f"{path} fits {len(fitting)} of {len(own)} tensors: it is of another network")
     network.load_state_dict(own | fitting)
-
-
-def _command(recipe: Recipe, threads: int | None) -> str:
-    """What makes this bundle again."""
-    boxed = recipe.name in recipe_names() and recipe_named(recipe.name, {"seed": recipe.seed}) == recipe
-    made = f"--recipe {recipe.name}" if boxed else f"--config {RECIPE}"
-    return f"earwitness train {made} --seed {recipe.seed}" + (f" --threads {threads}" if threads else "")

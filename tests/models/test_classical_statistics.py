@@ -73,8 +73,22 @@ def test_fitting_standardises_and_what_never_changes_stays_zero(windows: np.ndar
     assert statistics.fit(windows)[:, varying].std() == pytest.approx(1, abs=1e-5)  # a second fit forgets the first
 
 
-def test_a_window_has_the_same_bits_in_any_company(windows: np.ndarray) -> None:
-    statistics = WindowStatistics(list(STATISTICS), FRAMES, DIMS)
+def test_cepstra_of_log_mel_are_librosas_mfcc(rng: np.random.Generator) -> None:
+    librosa = pytest.importorskip("librosa")
+    bands = rng.uniform(-80, 0, (3, FRAMES, 12)).astype(np.float32)
+    level = rng.uniform(0, 1, (3, FRAMES, 1)).astype(np.float32)
+    windows = np.concatenate((level, bands), axis=2)
+    found = WindowStatistics(["mean", "max"], FRAMES, 13, cepstra=5, bands=slice(1, 13))(windows)
+    mfcc = np.stack([librosa.feature.mfcc(S=window.T, n_mfcc=5) for window in bands])
+    assert found.shape == (3, 2 * 18)
+    np.testing.assert_allclose(found[:, 13:18], mfcc.mean(axis=2), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found[:, 31:36], mfcc.max(axis=2), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found[:, :13], windows.mean(axis=1), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("cepstra", [0, 4])
+def test_a_window_has_the_same_bits_in_any_company(cepstra: int, windows: np.ndarray) -> None:
+    statistics = WindowStatistics(list(STATISTICS), FRAMES, DIMS, cepstra)
     statistics.fit(windows)
     together = statistics(windows)
     alone = np.concatenate([statistics(windows[k : k + 1]) for k in range(len(windows))])
