@@ -146,6 +146,7 @@ class _Run(Generic[Trained]):
         decides = _EachHop(self._network) if hasattr(network, "hops") else self._network
         self._shared = job.world.share(decides)
         self._began = time.monotonic() - self.seconds
+        self._judged = bool(job.world.agreed(job.figure is not None))  # the first alone may have a figure
         self._losses: list[Tensor] = []
         self._norm = torch.zeros(())
         self._good, self._good_step = _copied(self.averaged), self.step
@@ -238,8 +239,8 @@ class _Run(Generic[Trained]):
 
     def _look(self, mean: float, rate: float) -> None:
         job = self._job
-        if job.figure is not None:
-            figure = job.figure(self.averaged) if job.world.is_first else 0.0
+        if self._judged:
+            figure = job.figure(self.averaged) if job.figure is not None and job.world.is_first else 0.0
             self.figure = job.world.agreed(figure)
             if self.best_figure is None or self.figure > self.best_figure:
                 self._stale, self.best_figure = 0, self.figure

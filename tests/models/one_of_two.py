@@ -53,7 +53,7 @@ def train(out: Path, draws: int, steps: int) -> None:
         torch.manual_seed(0)
         options: dict[str, Any] = {"channels": (4, 8), "depth": (1,), "dropout": 0.0}
         network = build_network("cnn", (16, 16), 3, options)
-        job = Job(settings, 0, "", out.with_suffix(".checkpoint"), Silent(), Figure(), world=world)
+        job = Job(settings, 0, "", out.with_suffix(".checkpoint"), Silent(), Figure() if world.is_first else None, world=world)
         fitted = fit(network, Bands(), job)
         weights = dict(fitted.network.state_dict()) | {"steps": torch.tensor([float(fitted.steps)])}
         save_weights(out.with_suffix(f".{world.rank}"), weights)

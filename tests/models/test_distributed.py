@@ -33,7 +33,7 @@ def train(out: Path, processes: int, draws: int = 1, steps: int = 6) -> list[dic
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     try:
         for process in started:
-            told = process.communicate(timeout=200)[1]
+            told = process.communicate()[1]
             assert process.returncode == 0, told
     finally:
         for process in started:

@@ -48,7 +48,8 @@ def trained(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bun
     with pytest.MonkeyPatch.context() as patch:
         few = background.synthesised
         patch.setattr(training_data, "synthesised", lambda seed, sr, count: few(seed, sr, min(count, 12), 2.0))
-        result = command("train", "--network", "shallow", "--data", sounds, "--out", out, *QUICK, "--tensorboard", out / "board")
+        words = ("--data", sounds, "--out", out, "--tensorboard", out / "board", *QUICK)
+        result = command("train", "--network", "shallow", *words)
     torch.set_num_threads(threads)
     assert result.exit_code == 0, result.output
     return find_bundle(out / "bleeps-shallow"), result
