@@ -73,9 +73,10 @@ def main() -> None:
     asked = options.parse_args()
     pages = [page.resolve() for page in asked.pages]
     keep = asked.pictures.resolve() if asked.pictures else None
-    # The reader's `earwitness` is this one, pictures all look alike, and nothing opens a window.
+    # The reader's `earwitness` is this one, pictures all look alike, nothing opens a window, and on arrays as small as
+    # these no threads wait for each other.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": str(Path(__file__).resolve().parent)}
+    os.environ |= {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "MATPLOTLIBRC": str(Path(__file__).resolve().parent)}
     for page in pages:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             pictures = run_page(page, Path(folder))
