@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..stream.errors import EarwitnessError
+
+PATIENCE = timedelta(days=1)
+"""How long processes wait for the first one, which judges and exports by itself. torchrun ends them if it fails."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def joined(device: str) -> Iterator[World]:
             raise EarwitnessError(f"process {local} of this host has no GPU: {torch.cuda.device_count()} are here")
         torch.cuda.set_device(local)
         device = f"cuda:{local}"
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     try:
         yield World(distributed.get_rank(), size, device)
     finally:

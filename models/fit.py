@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,7 +104,7 @@ def fit(network: Trained, maker: BatchMaker, job: Job) -> Fitted[Trained]:
         EarwitnessError: the checkpoint is of another run; or the loss is no number any more or has exploded: the last
             good weights are then in `CHECKPOINT.good.safetensors`, and the checkpoint is gone.
     """
-    with _without_denormals():
+    with _without_denormals(), _repeatable(job.world.device):
         run: _Run[Trained] = _Run(network, job)
         mine = _Share(maker, job.settings, job.world)
         steps = () if run.stopped else range(run.step, job.settings.steps)
@@ -332,6 +333,21 @@ class _Share:
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+@contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """On a GPU, only algorithms that give the same bits each time; torch warns where it has none."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, for the same reason
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor, nn  # noqa: E402
 from earwitness.models import checkpoints  # noqa: E402
 from earwitness.models import fit as module  # noqa: E402
 from earwitness.models.checkpoints import load_weights  # noqa: E402
+from earwitness.models.distributed import World  # noqa: E402
 from earwitness.models.fit import Fitted, Job, fit  # noqa: E402
 from earwitness.models.networks.registry import build_network  # noqa: E402
 from earwitness.models.progress import Lines  # noqa: E402
@@ -316,3 +317,20 @@ def test_in_half_precision_it_learns_the_same_thing_and_resumes(tmp_path: Path, 
         run(tmp_path / "b", Bands(interrupt_at=45), precision=precision, steps=60, judge_every=30)
     assert same(fitted, run(tmp_path / "b", precision=precision, steps=60, judge_every=30))
     assert not same(fitted, run(tmp_path / "c", precision="fp32", steps=60, judge_every=30))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu_it_learns_and_resumes_to_the_same_result(tmp_path: Path, precision: str) -> None:
+    class OnGpu(Bands):
+        def draw(self, size: int, seed: Sequence[int]) -> tuple[Tensor, Tensor]:
+            windows, targets = super().draw(size, seed)
+            return windows.cuda(), targets.cuda()
+
+    job = {"world": World(device="cuda"), "figure": None}
+    whole = run(tmp_path / "a", OnGpu(), precision=precision, steps=60, judge_every=30, job=job)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", OnGpu(interrupt_at=45), precision=precision, steps=60, judge_every=30, job=job)
+    assert same(whole, run(tmp_path / "b", OnGpu(), precision=precision, steps=60, judge_every=30, job=job))
+    assert Right()(whole.network) > 0.6
