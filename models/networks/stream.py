@@ -7,7 +7,8 @@ once: a decision every hop (100 ms) costs the arithmetic of a hop, and has secon
   that a microphone's gain does not matter; the level itself goes to the last layer as one number.
 - **Front.** Three convolutions bring a hop, and the few frames behind it that their kernels reach, to one column of
   channels by bands. What is carried for them is the tail of the input, which is smaller than what they make of it.
-- **Body.** Two convolutions over this column and the `REACH` before it, then one layer over all bands: the features.
+- **Body.** Convolutions over this column and the `REACH` before it, `depth` with a way around them and one that halves
+  the bands, then one layer over all bands: the features.
 - **Memory.** Features are pooled over the past by means that fade in `memory_hops`, each hop weighted by a gate that
   learns to open where there is something to hear, and by a maximum that fades. As the means are divided by the sum of
   their weights they are means from the first hop on, and there is nothing that a long stream could pile up. A hop
@@ -51,12 +52,26 @@ class Options(NetworkOptions, frozen=True, kw_only=True):
             description="of the three convolutions in front, of the columns behind the body, of the features",
         ),
     ] = (16, 32, 64, 96, 128)  # fmt: skip
+    depth: Annotated[int, Meta(ge=0, description="convolutions of the body that have a way around them")] = 1
     memory_hops: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(min_length=1, description="in how many hops each mean of the past fades to 1/e"),
     ] = (4, 12)
     level_hops: Annotated[int, Meta(ge=1, description="in how many hops the running level fades to 1/e")] = 6
     dropout: Dropout = 0.3
+
+
+class Residual(nn.Module):
+    """A convolution over a column and the `REACH` before it, and a way around it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _convolution(channels, channels, (REACH + 1, 3), (1, 1))
+        self.conv_norm: nn.Module = nn.BatchNorm2d(channels)
+
+    def forward(self, columns: Tensor, newest: Tensor) -> Tensor:
+        """Columns, `REACH` earlier ones in front of the newest -> as many as these are."""
+        return torch.relu(self.conv_norm(self.conv(columns)) + newest)
 
 
 class Stream(nn.Module):
@@ -92,8 +107,7 @@ class Stream(nn.Module):
         self.column_norm: nn.Module = nn.BatchNorm2d(column)
         # A convolution does not know where it is, and a pitch is a place: this tells it.
         self.place = nn.Parameter(0.1 * torch.randn(column, 1, self._bands))
-        self.body = _convolution(column, column, (REACH + 1, 3), (1, 1))
-        self.body_norm: nn.Module = nn.BatchNorm2d(column)
+        self.body = nn.ModuleList(Residual(column) for _ in range(options.depth))
         self.deep = _convolution(column, deep, (REACH + 1, 3), (1, 2))
         self.deep_norm: nn.Module = nn.BatchNorm2d(deep)
         self.summary = nn.Linear(deep * -(-self._bands // 2), features, bias=False)
@@ -105,10 +119,10 @@ class Stream(nn.Module):
         self._decays = [math.exp(-1 / hops) for hops in options.memory_hops]
         self.register_buffer("decays", torch.tensor(self._decays), persistent=False)
         self._peak_decay = max(self._decays)
-        reach = REACH * column * self._bands
-        # The state's parts: power and its weight, input, columns before the body and behind it, means, weights, maxima.
+        # The state's parts: power and its weight, input, columns before each convolution, means, weights, maxima.
+        reaches = [REACH * column * self._bands] * (options.depth + 1)
         self._means = (len(self._decays), features)
-        self._parts = [1, 1, self._tail * dims, reach, reach, math.prod(self._means), len(self._decays), features]
+        self._parts = [1, 1, self._tail * dims, *reaches, math.prod(self._means), len(self._decays), features]
         self.state_size = sum(self._parts)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,7 +145,8 @@ class Stream(nn.Module):
             level = _level(_faded_sums(power, self._level_decay) / count)
             x = _relative(x, level.repeat_interleave(self.hop_frames, dim=1))
         columns = self._columns(pad(x, (0, 0, self._tail, 0)))
-        columns = self._body(pad(columns, (0, 0, REACH, 0)), columns)
+        for residual in self.body:
+            columns = residual(pad(columns, (0, 0, REACH, 0)), columns)
         maps = self._deep(pad(columns, (0, 0, REACH, 0)))
         features = self._features(maps.transpose(1, 2).flatten(0, 1))
         with torch.autocast(x.device.type, enabled=False):
@@ -150,15 +165,18 @@ class Stream(nn.Module):
 
         Shape: [batch, hop_frames, dims], [batch, state_size] -> logits [batch, classes], [batch, state_size].
         """
-        power, count, tail, before_body, before_deep, means, weights, maxima = state.split(self._parts, dim=1)
+        power, count, tail, *earlier, means, weights, maxima = state.split(self._parts, dim=1)
         count = count * self._level_decay + 1.0
         power = power + (torch.exp(x * NEPERS).flatten(1).mean(1, keepdim=True) - power) / count
         level = _level(power)
         x = torch.cat([tail.reshape(-1, self._tail, self._dims), _relative(x, level.unsqueeze(2))], dim=1)
         column = self._columns(x)
-        columns = torch.cat([self._earlier(before_body), column], dim=2)
-        deeper = torch.cat([self._earlier(before_deep), self._body(columns, column)], dim=2)
-        features = self._features(self._deep(deeper))
+        reached = []
+        for residual, before in zip(self.body, earlier, strict=False):
+            reached.append(torch.cat([self._earlier(before), column], dim=2))
+            column = residual(reached[-1], column)
+        reached.append(torch.cat([self._earlier(earlier[-1]), column], dim=2))
+        features = self._features(self._deep(reached[-1]))
         gates = torch.sigmoid(self.gates(features))
         opened = gates.clamp_min(SHUT)
         weights = weights * self.decays + opened
@@ -166,7 +184,7 @@ class Stream(nn.Module):
         means = means * (1 - opened / weights).unsqueeze(2) + (gates / weights).unsqueeze(2) * features.unsqueeze(1)
         maxima = torch.maximum(maxima * self._peak_decay, features)
         logits = self._decide(means.flatten(1), maxima, level)
-        tails = [x[:, -self._tail :], columns[:, :, -REACH:], deeper[:, :, -REACH:], means]
+        tails = [x[:, -self._tail :], *(columns[:, :, -REACH:] for columns in reached), means]
         return logits, torch.cat([power, count, *(part.flatten(1) for part in tails), weights, maxima], dim=1)
 
     def _columns(self, x: Tensor) -> Tensor:
@@ -174,10 +192,6 @@ class Stream(nn.Module):
         maps = torch.relu(self.first_norm(self.first(x.unsqueeze(1))))
         maps = torch.relu(self.second_norm(self.second(maps)))
         return torch.relu(self.column_norm(self.column(maps)) + self.place)
-
-    def _body(self, columns: Tensor, newest: Tensor) -> Tensor:
-        """Columns, `REACH` earlier ones in front of the newest -> as many as these are."""
-        return torch.relu(self.body_norm(self.body(columns)) + newest)
 
     def _deep(self, columns: Tensor) -> Tensor:
         """Columns of the body, `REACH` earlier ones in front -> maps [batch, channels, hops, bands / 2]."""

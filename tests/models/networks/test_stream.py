@@ -18,10 +18,10 @@ DIMS, CLASSES = 20, 3
 SMALL = {"channels": [4, 6, 8, 10, 12], "memory_hops": [2, 9], "level_hops": 3}
 
 
-def made(hop_frames: int = 10) -> Stream:
+def made(hop_frames: int = 10, **options: object) -> Stream:
     """A small network with norms that have seen something, ready for use."""
     torch.manual_seed(0)
-    network = build_network("stream", (hop_frames, DIMS), CLASSES, {**SMALL, "hop_frames": hop_frames})
+    network = build_network("stream", (hop_frames, DIMS), CLASSES, {**SMALL, "hop_frames": hop_frames, **options})
     for seed in range(3):
         network.hops(torch.from_numpy(sound(200, seed)).unsqueeze(0))
     used = for_use(network)
@@ -96,21 +96,24 @@ def test_any_portions_of_streams_out_of_step_give_what_each_gives_alone_offline(
 
 @pytest.mark.parametrize("hop_frames", [1, 2, 3, 25])
 def test_a_hop_may_have_any_length(hop_frames: int) -> None:
-    network, frames = made(hop_frames=hop_frames), sound(6 * hop_frames)
-    live = Live(network, 1)
-    live.push(0, frames)
+    check_live_is_offline(made(hop_frames=hop_frames), 6 * hop_frames)
+
+
+@pytest.mark.parametrize("options", [{"depth": 0}, {"depth": 3}, {"memory_hops": [5]}, {"memory_hops": [1, 2, 30]}])
+def test_any_depth_and_any_memories_go_on_from_hop_to_hop(options: dict[str, object]) -> None:
+    check_live_is_offline(made(**options), 150)
+
+
+def check_live_is_offline(network: Stream, frames: int) -> None:
+    heard, live = sound(frames), Live(network, 1)
+    live.push(0, heard)
     while any(live.ready):
         live.step()
-    np.testing.assert_allclose(live.logits[0], offline(network, frames), atol=1e-5)
+    np.testing.assert_allclose(live.logits[0], offline(network, heard), atol=1e-5)
 
 
 def test_a_long_stream_does_not_drift_from_its_offline_scores(network: Stream) -> None:
-    frames = sound(4000)
-    live = Live(network, 1)
-    live.push(0, frames)
-    while any(live.ready):
-        live.step()
-    np.testing.assert_allclose(live.logits[0], offline(network, frames), atol=1e-5)
+    check_live_is_offline(network, 4000)
 
 
 def test_what_was_heard_long_ago_is_forgotten(network: Stream) -> None:
