@@ -1,4 +1,4 @@
-"""One of the processes that train together: `python one_of_two.py OUT DRAWS STEPS`, started as torchrun starts it.
+"""One of the processes that train together: `python one_of_two.py FOLDER`, started as torchrun starts it.
 
 Its network has batch norms, since these must take the statistics of the whole batch, and no dropout.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.models.checkpoints import save_weights
-from earwitness.models.distributed import joined
+from earwitness.models.distributed import World, joined
 from earwitness.models.fit import Job, fit
 from earwitness.models.networks.registry import build_network
 from earwitness.models.progress import Silent
@@ -43,21 +43,29 @@ class Figure:
         return next(self.values)
 
 
-def train(out: Path, draws: int, steps: int) -> None:
-    torch.set_num_threads(1)
+RUNS = {"whole": (1, 6), "shared": (2, 6), "long": (1, 50)}
+"""Parts that a batch is drawn in, and steps, of each run."""
+
+
+def train(folder: Path, name: str, world: World) -> dict[str, Tensor]:
+    """The weights that this process ends a run with, and `steps`."""
+    draws, steps = RUNS[name]
     settings = TrainingSettings(
         optimizer="sgd", momentum=0.5, learning_rate=0.05, schedule="constant", steps=steps, batch=16, draws=draws,
         averaging=0.5, judge_every=2, patience=3, precision="fp32",
     )  # fmt: skip
-    with joined("cpu") as world:
-        torch.manual_seed(0)
-        options: dict[str, Any] = {"channels": (4, 8), "depth": (1,), "dropout": 0.0}
-        network = build_network("cnn", (16, 16), 3, options)
-        job = Job(settings, 0, "", out.with_suffix(".checkpoint"), Silent(), Figure() if world.is_first else None, world=world)
-        fitted = fit(network, Bands(), job)
-        weights = dict(fitted.network.state_dict()) | {"steps": torch.tensor([float(fitted.steps)])}
-        save_weights(out.with_suffix(f".{world.rank}"), weights)
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"channels": (4, 8), "depth": (1,), "dropout": 0.0}
+    network = build_network("cnn", (16, 16), 3, options)
+    checkpoint = folder / f"{name}-of-{world.size}.checkpoint"
+    job = Job(settings, 0, "", checkpoint, Silent(), Figure() if world.is_first else None, world=world)
+    fitted = fit(network, Bands(), job)
+    return dict(fitted.network.state_dict()) | {"steps": torch.tensor([float(fitted.steps)])}
 
 
 if __name__ == "__main__":
-    train(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    torch.set_num_threads(1)
+    with joined("cpu") as together:
+        for run in RUNS:
+            weights = train(Path(sys.argv[1]), run, together)
+            save_weights(Path(sys.argv[1]) / f"{run}.{together.rank}", weights)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,54 +18,51 @@ from torch import Tensor  # noqa: E402
 from earwitness.models.checkpoints import load_weights  # noqa: E402
 from earwitness.models.distributed import World, joined  # noqa: E402
 
+from .one_of_two import RUNS, train  # noqa: E402
+
 SCRIPT = Path(__file__).with_name("one_of_two.py")
 
-
-def train(out: Path, processes: int, draws: int = 1, steps: int = 6) -> list[dict[str, Tensor]]:
-    """The weights that each process ends with."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = []
-    for rank in range(processes):
-        world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
-        environment = os.environ | {name: str(value) for name, value in world.items()} | {"MASTER_ADDR": "127.0.0.1"}
-        command = [sys.executable, str(SCRIPT), str(out), str(draws), str(steps)]
-        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    try:
-        for process in started:
-            told = process.communicate()[1]
-            assert process.returncode == 0, told
-    finally:
-        for process in started:
-            process.kill()
-    return [load_weights(out.with_suffix(f".{rank}")) for rank in range(processes)]
+Weights = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    return train(tmp_path_factory.mktemp("alone") / "one", 1)[0]
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
-def test_two_processes_give_the_result_of_one_on_the_same_batch(tmp_path: Path, alone: dict[str, Tensor]) -> None:
-    first, second = train(tmp_path / "two", 2)
+@pytest.fixture(scope="module")
+def together(folder: Path) -> dict[str, list[Weights]]:
+    """What each of two processes ends each run with."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with ExitStack() as stack:
+        processes = []
+        for rank in range(2):
+            world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1"}
+            environment = os.environ | {name: str(value) for name, value in world.items()}
+            process = subprocess.Popen([sys.executable, str(SCRIPT), str(folder)], env=environment)
+            processes.append(stack.enter_context(process))
+            stack.callback(process.kill)
+        assert [process.wait() for process in processes] == [0, 0]
+    return {run: [load_weights(folder / f"{run}.{rank}") for rank in range(2)] for run in RUNS}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("run", ["whole", "shared"])
+def test_two_processes_give_the_result_of_one_on_the_same_batch(
+    folder: Path, together: dict[str, list[Weights]], run: str
+) -> None:
+    alone = train(folder, run, World())
+    first, second = together[run]
     for name, value in alone.items():
-        torch.testing.assert_close(
-            first[name], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name} {text}"
-        )
+        torch.testing.assert_close(first[name], value.float(), rtol=1e-4, atol=1e-5, check_dtype=False)
         assert torch.equal(first[name], second[name])
 
 
-def test_so_do_two_that_draw_a_part_each(tmp_path: Path) -> None:
-    (alone,) = train(tmp_path / "one", 1, draws=2)
-    first, _ = train(tmp_path / "two", 2, draws=2)
-    for name, value in alone.items():
-        torch.testing.assert_close(first[name], value, rtol=1e-4, atol=1e-5)
-
-
-def test_all_stop_early_together(tmp_path: Path) -> None:
-    weights = train(tmp_path / "two", 2, steps=50)
-    assert [float(each["steps"]) for each in weights] == [10.0, 10.0]
+@pytest.mark.timeout(900)
+def test_all_stop_early_together(together: dict[str, list[Weights]]) -> None:
+    assert [float(weights["steps"]) for weights in together["long"]] == [10.0, 10.0]
 
 
 def test_a_process_that_nothing_has_started_with_others_is_alone() -> None:
