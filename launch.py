@@ -478,28 +478,32 @@ def plot(
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option("--quick", help="A look: three minutes instead of fifteen.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A look: five minutes instead of twenty.")] = False,
     minutes: Annotated[float, typer.Option(help="Watch memory for so long, too.")] = 0.0,
     page: Annotated[Path | None, typer.Option(help="A Markdown page to write the tables into.")] = None,
-    only: Annotated[str | None, typer.Option(help="program or front-end: this part alone.")] = None,
+    only: Annotated[str | None, typer.Option(help="program, front-end or models: this part alone.")] = None,
 ) -> None:
-    """Delay by stage, speed, streams at once, memory and CPU, and the front end beside others, on this machine."""
+    """Delay by stage, speed, streams at once, memory and CPU; front end and models beside others; on this machine."""
     from .stream import bench as measure
     from .stream.errors import EarwitnessError, nearest
 
-    parts = ("program", "front-end")
+    parts = ("program", "front-end", "models")
     if only is not None and only not in parts:
         raise EarwitnessError(f"bench: unknown part {only!r}; {nearest(only, parts)}")
-    if only != "front-end":
+    if only in (None, "program"):
         lines = measure.bench(print, quick, minutes)
         if page is not None:
             measure.write_page(page, lines)
-    if only != "program":
+    if only in (None, "front-end"):
         from .models.bench_frontend import bench_front_end
 
         lines = bench_front_end(print, quick)
         if page is not None:
             measure.write_page(page, lines, measure.FRONT_END)
+    if only in (None, "models"):
+        lines = _needing("bench_models", "bench").bench_models(print, quick)
+        if page is not None:
+            measure.write_page(page, lines, measure.MODELS)
 
 
 def main() -> None:

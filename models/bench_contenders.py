@@ -97,12 +97,14 @@ def _ours() -> Iterator[tuple[str, Callable[[], Step]]]:
     for block in BLOCKS:
         for what, spec in SPECS.items():
             for streams in (CWT_STREAMS,) if what == "cwt" else STREAMS:
-                yield ours(what, streams, block), _push(spec, streams, BLOCKS[block])
+                yield ours(what, streams, block), pushing(spec, streams, BLOCKS[block])
         if block != "1 s":
-            yield ours("log_mel out of step", 256, block), _push(SPECS["log_mel"], 256, BLOCKS[block], in_step=False)
+            yield ours("log_mel out of step", 256, block), pushing(SPECS["log_mel"], 256, BLOCKS[block], in_step=False)
 
 
-def _push(spec: FrontEndSpec, streams: int, block: int, in_step: bool = True) -> Callable[[], Step]:
+def pushing(spec: FrontEndSpec, streams: int, block: int, in_step: bool = True) -> Callable[[], Step]:
+    """The front end of so many streams, which get a block of so many samples each at every step."""
+
     def make() -> Step:
         front_end = FrontEnd(spec)
         pushes = itertools.cycle(blocks_of(streams, block))

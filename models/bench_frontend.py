@@ -96,11 +96,21 @@ def front_end_lines(figures: Figures) -> Iterator[str]:
 
 def measured(quick: bool = False) -> Figures:
     """The figures, from a process of its own."""
-    command = [sys.executable, "-m", "earwitness.models.bench_rounds", *(["--quick"] if quick else [])]
+    return Figures(**measured_apart("bench_rounds", "the front end", quick))
+
+
+def measured_apart(module: str, what: str, quick: bool) -> dict[str, Any]:
+    """What a module of this room tells as JSON in its last line, run by itself with one thread for every library.
+
+    Raises:
+        EarwitnessError: it failed; what it told of that has gone to standard error.
+    """
+    command = [sys.executable, "-m", f"earwitness.models.{module}", *(["--quick"] if quick else [])]
     done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise EarwitnessError(f"bench: measuring the front end ended with {done.returncode}; see above")
-    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+        raise EarwitnessError(f"bench: measuring {what} ended with {done.returncode}; see above")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def log_mel_lines(figures: Figures) -> Iterator[str]:

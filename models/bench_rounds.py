@@ -54,7 +54,10 @@ def measure(quick: bool = False) -> dict[str, Any]:
 
 
 def rounds(cases: Makers, duration_s: float) -> list[dict[str, float]]:
-    """CPU seconds per second of sound, of each case in each round. As many rounds as fit, but at least some."""
+    """CPU seconds for each of what a step returns (seconds of sound, or decisions), of each case in each round.
+
+    As many rounds as fit into the time, but at least some.
+    """
     _say(f"making {len(cases)} cases")
     spells = {name: _spell(make()) for name, make in cases.items()}
     measured: list[dict[str, float]] = []
@@ -181,7 +184,7 @@ def _resident() -> int:
 
 
 def _say(what: str) -> None:
-    print(f"front end: {what}", file=sys.stderr, flush=True)
+    print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

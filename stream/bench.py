@@ -5,7 +5,8 @@
     earwitness bench --minutes 20                     also whether memory grows, over so long
     earwitness bench --page docs/benchmarks.md        and writes the tables there
 
-Without --only the front end is measured too, by itself: `models/bench_frontend.py`.
+Without --only the front end and the models are measured too, by themselves: `models/bench_frontend.py` and
+`models/bench_models.py`.
 
 Delay is told by stage. A window cannot be scored before its last sample has sounded; what is added to that:
 
@@ -43,6 +44,7 @@ from .sources.demo import RATE, make_scene
 STAGES = ("block", "features", "classify", "deliver", "all")
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 FRONT_END = ("<!-- bench front end: begin -->", "<!-- bench front end: end -->")
+MODELS = ("<!-- bench models: begin -->", "<!-- bench models: end -->")
 STREAMS = (16, 32, 64, 96, 128, 192, 256)
 LATE_S = 1.0  # real-time streams whose scores come later than this are more than the machine can hold
 
