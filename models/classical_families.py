@@ -13,6 +13,7 @@ What a family does with the statistics of a window, already standardised:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -142,9 +143,9 @@ class KMeans(FamilyOptions, frozen=True, kw_only=True):
 
 class Rbm(FamilyOptions, frozen=True, kw_only=True):
     hidden: Annotated[Count, Meta(description="hidden units")] = 256
-    learning_rate: Annotated[Positive, Meta(description="of the machine")] = 0.05
-    rounds: Annotated[Count, Meta(description="times over the windows, of the machine")] = 15
-    C: Inverse = 10.0
+    learning_rate: Annotated[Positive, Meta(description="of the machine")] = 0.01
+    rounds: Annotated[Count, Meta(description="times over the windows, of the machine")] = 20
+    C: Inverse = 1.0
 
 
 _OPTIONS: dict[str, type[FamilyOptions]] = {
@@ -191,11 +192,13 @@ def fit_family(
     Raises:
         EarwitnessError: all windows have one label.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     if len(np.unique(labels)) < 2:
         raise EarwitnessError("all windows to train on have one label: there is nothing to tell apart")
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a line that is nearly there is as good
         classifier: ClassifierMixin = build_family(options, statistics.shape[1], seed).fit(statistics, labels)
     return classifier
 
@@ -212,7 +215,7 @@ def build_family(options: FamilyOptions, values: int, seed: int) -> ClassifierMi
     from sklearn.decomposition import PCA
     from sklearn.neural_network import BernoulliRBM
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import MinMaxScaler
+    from sklearn.preprocessing import Binarizer
 
     from .classical_clusters import ClusterClassifier
 
@@ -264,5 +267,5 @@ def build_family(options: FamilyOptions, values: int, seed: int) -> ClassifierMi
                 options.hidden, learning_rate=options.learning_rate, n_iter=options.rounds, random_state=seed
             )
             top = linear_model.LogisticRegression(C=options.C, max_iter=400, random_state=seed)
-            return make_pipeline(MinMaxScaler(clip=True), machine, top)
+            return make_pipeline(Binarizer(), machine, top)  # above the mean, or not: the machine knows 0 and 1
     raise AssertionError(options)

@@ -26,7 +26,7 @@ SMALL = {
     "adaboost": {"trees": 15},
     "gradient_boosting": {"rounds": 10},
     "kmeans": {"clusters": 20},
-    "rbm": {"hidden": 32, "rounds": 5},
+    "rbm": {"hidden": 128, "learning_rate": 0.05, "rounds": 20},
     "pca": {"components": 16},
 }
 OTHERS = [
