@@ -12,6 +12,9 @@ from .networks.registry import NETWORKS, NetworkOptions, describe_options, optio
 KINDS = NETWORKS | FAMILIES
 """One line on each."""
 
+SECONDS_OF_SAMPLES = {"front_end": {"feature": "waveform"}, "window_frames": 16_000, "hop_frames": 4_000}
+"""A second of samples a window, for a network that takes no features."""
+
 
 def read_kind_options(kind: str, options: Mapping[str, Any]) -> NetworkOptions:
     """Options as a recipe names them, checked; what is left out has its default. A network's load torch.
@@ -33,7 +36,9 @@ def describe_kind(kind: str) -> list[tuple[str, str, Any, str]]:
 
 def plain_recipe(kind: str) -> dict[str, Any]:
     """The tables of a recipe that says nothing but the kind and its data, where they are not a recipe's defaults."""
-    return PLAIN_RECIPE if kind in FAMILIES else {}
+    if kind in FAMILIES:
+        return PLAIN_RECIPE
+    return SECONDS_OF_SAMPLES if kind == "cnn1d" else {}
 
 
 def _check_kind(kind: str) -> None:

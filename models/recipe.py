@@ -203,7 +203,7 @@ def recipe_of(values: Mapping[str, Any], changes: Mapping[str, Any] | None = Non
             inner[field] = value
     _refuse_unknown(tables, Recipe, "")
     front_end = tables.setdefault("front_end", {})
-    if front_end.get("sr", 16000) == 16000:
+    if front_end.get("sr", 16000) == 16000 and front_end.get("feature") != "waveform":
         # Below what resamplers and codecs leave of 16 kHz: whether the top is there tells nothing of a sound.
         tables["front_end"] = {"fmax": 7000.0} | front_end
     network = tables.get("network", {})
