@@ -17,7 +17,7 @@ import torch
 
 from .bench_model_cases import contenders, windows_of_streams
 from .bundle import Bundle
-from .runtime import Scorer, TorchRuntime
+from .runtime import WEIGHTS, Scorer, TorchRuntime
 
 STREAMS = (64, 256, 1024, 2048, 4096, 8192, 16384)
 TOGETHER = (32, 0)  # windows in one call: as many as the classify node takes at most; all
@@ -50,7 +50,7 @@ def gpu_lines(streams: Sequence[int] = STREAMS) -> Iterator[str]:
     yield f"Streams in step on {torch.cuda.get_device_name()}, windows from the host, probabilities back there."
     columns = ("model", "windows in one call", "real-time streams", "of tried", "p50 at so many, ms", "p99, ms")
     yield from ("", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|")
-    for bundle, _ in contenders():
+    for bundle in (each.bundle for each in contenders() if WEIGHTS in each.bundle.contents):
         for together in TOGETHER:
             speeds = list(measure_gpu(bundle, "cuda", streams, together))
             held = max((speed for speed in speeds if speed.real_time), default=None)

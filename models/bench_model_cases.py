@@ -33,7 +33,7 @@ from .layout import Array
 from .networks.registry import build_network, for_use
 from .quantise import quantise
 from .recipe import Recipe, recipe_named, recipe_names
-from .runtime import LiteRtRuntime, OnnxRuntime, Runtime, Scorer, TorchRuntime
+from .runtime import WEIGHTS, LiteRtRuntime, OnnxRuntime, Runtime, Scorer, TorchRuntime
 
 BATCHES = (1, 16, 64, 256)  # decisions in one call
 TORCH, FP32, INT8, LITERT = "torch fp32", "ONNX Runtime fp32", "ONNX Runtime int8", "LiteRT"
@@ -152,18 +152,20 @@ def _learnt_from(bundle: Bundle) -> str:
 
 
 def cases_of(bundle: Bundle) -> Iterator[tuple[str, Callable[[], Step]]]:
-    """A bundle of ours: its three runtimes, and the front end with the sound that a decision adds."""
-    manifest = bundle.manifest
-    runtimes: dict[str, Runtime] = {
-        TORCH: TorchRuntime(bundle, "cpu"),
-        FP32: OnnxRuntime(bundle),
-        INT8: OnnxRuntime(in_integers(bundle)),
-    }
+    """A bundle of ours: its runtimes, and the front end with the sound that a decision adds."""
+    manifest, runtimes = bundle.manifest, runtimes_of(bundle)
     for batch in BATCHES:
         for name, runtime in runtimes.items():
             yield case_of(manifest.name, name, batch), _deciding(runtime, manifest, batch)
         added = manifest.hop_frames * manifest.front_end.hop_length
         yield case_of(manifest.name, FRONT_END, batch), _hearing(manifest.front_end, batch, added)
+
+
+def runtimes_of(bundle: Bundle) -> dict[str, Runtime]:
+    """By the names that the tables use; one that is in 8-bit integers already has no other."""
+    if WEIGHTS not in bundle.contents:
+        return {INT8: OnnxRuntime(bundle)}
+    return {TORCH: TorchRuntime(bundle, "cpu"), FP32: OnnxRuntime(bundle), INT8: OnnxRuntime(in_integers(bundle))}
 
 
 def litert_cases(bundle: Bundle) -> Iterator[tuple[str, Callable[[], Step]]]:

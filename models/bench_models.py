@@ -137,6 +137,8 @@ def goals(figures: Figures) -> Iterator[tuple[str, float, list[float]]]:
     for model in figures.ours():
         hop_s, goes_on = figures.hop_s(model), figures.models[model]["goes_on"]
         for runtime in (FP32, INT8):
+            if not figures.has(case_of(model, runtime, BATCHES[0])):
+                continue
             if goes_on:
                 told = f"{model}, {runtime}: a decision every {hop_s:.4g} s, beside a window of YAMNet's as often"
                 yield told, STREAM_GOAL, [figures.per_decision(model, runtime, batch, hop_s) for batch in BATCHES]

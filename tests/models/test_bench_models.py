@@ -125,6 +125,19 @@ def test_every_case_of_a_bundle_works_and_tells_how_many_decisions_that_were(
         assert (step(), step()) == (int(name[-1]),) * 2, name
 
 
+def test_a_bundle_in_integers_has_no_other_runtime(made: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_model_cases, "BATCHES", (1,))
+    cases = dict(cases_of(bench_model_cases.in_integers(made)))
+    assert set(cases) == {case_of("tiny", INT8, 1), case_of("tiny", FRONT_END, 1)}
+
+
+def test_goals_are_told_of_the_runtimes_that_were_measured() -> None:
+    alone = [{case: cost for case, cost in costs.items() if FP32 not in case} for costs in figures().rounds]
+    told = [what for what, _, _ in bench_models.goals(figures(rounds=alone))]
+    assert len(told) == 3
+    assert not [what for what in told if FP32 in what]
+
+
 def test_an_untrained_network_with_states_is_a_bundle_of_its_hop(going: Bundle) -> None:
     manifest = going.manifest
     assert (manifest.window_frames, manifest.hop_frames) == (4, 4)
