@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import pickle
 import warnings
 from pathlib import Path
+from pickle import UnpicklingError  # the name of what torch raises; nothing is unpickled here
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch says of files that are not its own, the error says better
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
         raise EarwitnessError(f"{path} is no checkpoint ({type(error).__name__}): remove it to begin anew") from error
     return state
 

@@ -39,7 +39,8 @@ def cost_of(bundle: Bundle, runtime: Runtime, windows: NDArray[np.float32]) -> C
     parameters, macs = _counted(bundle)
     if bundle.manifest.network is not None and bundle.manifest.network.parameters:
         parameters = bundle.manifest.network.parameters
-    return Cost(parameters=parameters, macs=macs, ms_per_window=_median_ms(bundle, runtime, windows), device=runtime.device)
+    median_ms = _median_ms(bundle, runtime, windows)
+    return Cost(parameters=parameters, macs=macs, ms_per_window=median_ms, device=runtime.device)
 
 
 def _median_ms(bundle: Bundle, runtime: Runtime, windows: NDArray[np.float32]) -> float | None:
