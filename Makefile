@@ -1,5 +1,5 @@
 # make run    listen (the demo scene where no microphone is found);  make run ARGS="--source kitchen.wav --json"
-# make test   the whole test suite;                                  make test ARGS="tests/stream -k ring"
+# make test   the whole test suite, three files at a time;           make test WORKERS=0 ARGS="tests/stream -k ring"
 # make lint   style, types, import rules
 # make bench  the measurements of docs/benchmarks.md on this machine
 # make clean  remove what these made, the virtual environment too
@@ -11,6 +11,8 @@
 PYTHON ?= python3
 TORCH  ?= torch
 ARGS   ?=
+# Half of the tests' time is waiting for real processes: three at a time keep two cores busy. 0 is none beside pytest.
+WORKERS ?= 3
 
 VENV    := .venv
 LOCKED  := $(shell command -v flock >/dev/null 2>&1 && echo flock pyproject.toml)
@@ -28,7 +30,7 @@ run: setup-run
 	@$(VENV)/bin/earwitness run $(ARGS)
 
 test: setup-test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup-test
 	@mkdir -p .mypy && ln -sfn .. .mypy/earwitness

@@ -33,6 +33,7 @@ GRACE_S = 10.0  # a stopped child may take this long to leave after its test has
 def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("EARWITNESS_") and name != "EARWITNESS_DATA"]:
         del os.environ[name]  # settings of the person who runs the tests would change what they see
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # several files are tested at once: a core each is what there is
     scratch = Path(tempfile.mkdtemp(prefix="ew-"))
     config.stash[_SCRATCH] = scratch
     config.stash[_TMPDIR] = tempfile.tempdir
