@@ -81,6 +81,11 @@ def read_data(recipe: Recipe, root: Path | None, say: Callable[[str], None]) -> 
     tested = dataset.choose(test_folds) if test_folds else []
     clips = dataset.choose(folds, choice.licences or None, without_recordings_of=tested)
     training, validation = _split(clips, choice.validation_part)
+    for label in sorted({clip.label for clip in validation} - {clip.label for clip in training}):
+        lonely = {clip.recording for clip in validation if clip.label == label}
+        training += [clip for clip in validation if clip.recording in lonely]
+        validation = [clip for clip in validation if clip.recording not in lonely]
+        say(f"{dataset.name}: label {label!r} has a single recording: trained on, none is left to choose by")
     labels = sorted({label for clip in training for label in clip.labels} - {BACKGROUND})
     background = BACKGROUND if choice.backgrounds or any(clip.label == BACKGROUND for clip in training) else ""
     if len(labels) < (1 if background else 2):

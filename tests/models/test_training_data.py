@@ -69,6 +69,16 @@ def test_folds_are_those_that_are_said(
     assert data.test_folds == tested
 
 
+def test_a_label_with_one_clip_is_trained_on_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, lines = read(monkeypatch, [*clips(folds=1), Clip(Path("c.wav"), "c", 1, "c")], test_folds=[])
+    assert [clip.label for clip in data.training].count("c") == 1
+    assert "c" not in {clip.label for clip in data.validation}
+    assert "c" in data.labels
+    assert [line for line in lines if "'c'" in line] == [
+        "made: label 'c' has a single recording: trained on, none is left to choose by"
+    ]
+
+
 def test_a_data_set_without_folds_is_split_by_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = read(monkeypatch, clips(folds=1, each=20), validation_part=0.2)
     assert data.test_folds == ()
