@@ -20,13 +20,14 @@ BACKGROUND_ALARMS = 0.002  # the share of background windows that one class may 
 
 
 def best_temperature(logits: Array, truth: Bools, multi_label: bool = False) -> float:
-    """The temperature 0.03..5 with the lowest cross-entropy of logits [n, labels] against what is true of each.
+    """The temperature 0.003..5 with the lowest cross-entropy of logits [n, labels] against what is true of each.
 
-    Networks are too sure, and need one above 1; classical families may be a tenth as sure as they are right.
+    Networks are too sure, and need one above 1; classical families may be a hundredth as sure as they are right.
     """
     entropy = _binary_cross_entropy if multi_label else _cross_entropy
-    candidates = np.geomspace(0.03, 5, 220)
-    return float(round(candidates[np.argmin([entropy(logits / t, truth) for t in candidates])], 3))
+    candidates = np.geomspace(0.003, 5, 300)
+    best = candidates[np.argmin([entropy(logits / t, truth) for t in candidates])]
+    return float(f"{best:.3g}")
 
 
 def choose_thresholds(scores: Array, truth: Bools, events: Sequence[str], clips: Sequence[int]) -> dict[str, float]:
