@@ -18,14 +18,25 @@ from sklearn.base import ClassifierMixin
 
 from ..stream.errors import EarwitnessError
 from .batches import make_batches
-from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output
-from .classical_export import OUTPUT, check_export, logits_of, to_onnx
+from .bundle import Bundle, Network, Output
+from .classical_export import check_export, logits_of, to_onnx
 from .classical_families import FamilyOptions, fit_family, read_family_options
-from .classical_statistics import INPUT, WindowStatistics
+from .classical_statistics import WindowStatistics
 from .cost import count_onnx
 from .data.cache import FeatureCache
-from .finish import calibrated, command_of, held_out_windows, training_table, write_judged
-from .progress import Reporter, clock
+from .export import OUTPUT
+from .finish import (
+    calibrated,
+    command_of,
+    drawn,
+    held_out_windows,
+    manifest_of,
+    plain_thresholds,
+    told_of,
+    training_table,
+    write_judged,
+)
+from .progress import Reporter
 from .recipe import Recipe
 from .runtime import activate
 from .training_data import TrainingData, read_data
@@ -33,9 +44,7 @@ from .validation import ValidationClips, read_validation
 
 Array = NDArray[np.float32]
 
-DRAWN = 200  # windows at once
 CALIBRATION_WINDOWS = 4_000  # drawn for temperature and thresholds
-PLAIN_THRESHOLD = 0.5  # where nothing was kept to choose one by
 
 
 def train_classical(
@@ -66,18 +75,12 @@ def train_classical(
     kept = read_validation(recipe, data.validation, data.labels, data.background, False, 0, cache, reporter.line)
     model = to_onnx(statistics, classifier)
     output, thresholds = _calibrated(data, kept, statistics, classifier, cache)
-    shape = [0, recipe.window_frames, recipe.front_end.dims]
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        name=recipe.name,
-        description=recipe.description or f"{family} on {recipe.data.name}",
-        licence=recipe.licence,
+    manifest = manifest_of(
+        recipe,
+        recipe.window_frames,
+        recipe.hop_frames,
         labels=data.labels,
         background=data.background,
-        window_frames=recipe.window_frames,
-        hop_frames=recipe.hop_frames,
-        front_end=recipe.front_end,
-        input=Input(name=INPUT, shape=shape),
         output=output,
         thresholds=thresholds,
         network=Network(kind=family, options=msgspec.to_builtins(options), parameters=count_onnx(model)[0]),
@@ -94,8 +97,7 @@ def train_classical(
         logits = logits_of(classifier, statistics(np.concatenate(kept.windows)))
         figures["validation"] = _share_right(kept, logits, output)
     bundle = write_judged(out / recipe.name, manifest, {"model.onnx": model}, data, check, figures)
-    scores = "".join(f", {name} {value}" for name, value in bundle.manifest.scores.items())
-    reporter.line(f"{bundle.tag} in {bundle.path}, after {clock(60 * minutes)}{scores}")
+    reporter.line(told_of(bundle, minutes))
     return bundle
 
 
@@ -119,9 +121,7 @@ def _training_windows(
         data.training, data.backgrounds("training"), data.labels, recipe.front_end, recipe.window_frames,
         recipe.augmentation.without_mixing(), "cpu", reporter.line, cache,
     )  # fmt: skip
-    sizes = [min(DRAWN, count - first) for first in range(0, count, DRAWN)]
-    batches = [maker.draw(size, (recipe.seed, batch)) for batch, size in enumerate(sizes)]
-    windows, targets = (np.concatenate([np.asarray(batch[k]) for batch in batches]) for k in (0, 1))
+    windows, targets = drawn(maker, count, recipe.seed)
     windows, targets = windows[targets.any(axis=1)], targets[targets.any(axis=1)]
     columns = targets.argmax(axis=1)
     missing = sorted(set(range(len(data.labels))) - set(columns.tolist()))
@@ -143,7 +143,7 @@ def _calibrated(
     """The output with its temperature, and thresholds; plain ones where nothing was kept out."""
     output = Output(name=OUTPUT, activation="softmax")
     if not kept.clips:
-        return output, dict.fromkeys([label for label in data.labels if label != data.background], PLAIN_THRESHOLD)
+        return output, plain_thresholds(data.labels, data.background)
     windows, truth = held_out_windows(data, data.recipe.augmentation, CALIBRATION_WINDOWS, cache)
     return calibrated(data, output, logits_of(classifier, statistics(windows)), truth)
 

@@ -27,9 +27,9 @@ from .bundle import Bundle
 from .classical_clusters import ClusterClassifier
 from .classical_statistics import ML_OPSET, OPSET, Array, WindowStatistics
 from .classical_statistics import OUTPUT as STATISTICS_OUTPUT
+from .export import OUTPUT
 from .runtime import activate, open_runtime
 
-OUTPUT = "logits"
 LEAST = 1e-6  # of a probability, before its logarithm
 TOLERANCE = 1e-4  # of probabilities
 UNEQUAL_SHARE = 0.01  # of the windows may differ by more: those with a neighbour or a centre as near as another one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from .augment import Augmentation
-from .batches import make_batches
-from .bundle import Bundle, Manifest, Output, Training, write_bundle
+from .batches import BatchMaker, make_batches
+from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Output, Training, write_bundle
 from .calibrate import best_temperature, choose_thresholds
 from .data.cache import FeatureCache
 from .data.datasets import BACKGROUND
 from .evaluate import evaluate_bundle, false_alarms
+from .export import INPUT
+from .progress import clock
 from .recipe import Recipe, recipe_named, recipe_names, to_toml
 from .runtime import activate, open_runtime
 from .training_data import TrainingData, credits_of
@@ -25,6 +28,8 @@ Array = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 RECIPE = "recipe.toml"  # in the bundle
+DRAWN = 200  # windows at once
+PLAIN_THRESHOLD = 0.5  # where nothing was kept to choose one by
 
 
 def held_out_windows(
@@ -33,7 +38,7 @@ def held_out_windows(
     """Random windows of the clips that were kept out, and of backgrounds to choose by.
 
     Args:
-        count: how many, 200 or fewer, or a multiple of 200.
+        count: how many.
         leave_out: labels; BACKGROUND among them leaves the backgrounds out.
 
     Returns:
@@ -47,10 +52,16 @@ def held_out_windows(
         clips, backgrounds, data.labels, recipe.front_end, recipe.window_frames, settings, "cpu", lambda line: None,
         cache,
     )  # fmt: skip
-    size = min(200, count)
-    batches = [maker.draw(size, (1, batch)) for batch in range(-(-count // size))]
-    windows, targets = (np.concatenate([np.asarray(batch[k]) for batch in batches]) for k in (0, 1))
+    windows, targets = drawn(maker, count, 1)
     return windows, targets > 0.5
+
+
+def drawn(maker: BatchMaker, count: int, seed: int) -> tuple[Array, Array]:
+    """Windows `[count, window_frames, dims]` and targets `[count, labels]`, drawn on the CPU in batches of `DRAWN`."""
+    sizes = [min(DRAWN, count - first) for first in range(0, count, DRAWN)]
+    batches = [maker.draw(size, (seed, batch)) for batch, size in enumerate(sizes)]
+    windows, targets = (np.concatenate([np.asarray(batch[k]) for batch in batches]) for k in (0, 1))
+    return windows, targets
 
 
 def calibrated(data: TrainingData, output: Output, logits: Array, truth: Bools) -> tuple[Output, dict[str, float]]:
@@ -66,6 +77,26 @@ def calibrated(data: TrainingData, output: Output, logits: Array, truth: Bools) 
     output = msgspec.structs.replace(output, temperature=temperature)
     clips = [sum(label in clip.labels for clip in data.validation) for label in events]
     return output, choose_thresholds(activate(logits, output), told, events, clips)
+
+
+def plain_thresholds(labels: list[str], background: str) -> dict[str, float]:
+    """A threshold for each event, where nothing was kept out to choose one by."""
+    return {label: PLAIN_THRESHOLD for label in labels if label != background}
+
+
+def manifest_of(recipe: Recipe, window_frames: int, hop_frames: int, **trained: Any) -> Manifest:
+    """The manifest: what the recipe says of it, and the fields that only what was trained can tell."""
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=recipe.name,
+        description=recipe.description or f"{recipe.network.kind} on {recipe.data.name}",
+        licence=recipe.licence,
+        window_frames=window_frames,
+        hop_frames=hop_frames,
+        front_end=recipe.front_end,
+        input=Input(name=INPUT, shape=[0, window_frames, recipe.front_end.dims]),
+        **trained,
+    )
 
 
 def training_table(data: TrainingData, command: str, steps: int, batch: int, minutes: float) -> Training:
@@ -110,6 +141,12 @@ def write_judged(
     scores = _judge(bundle, data, test) | dict(figures)
     rounded = {name: round(value, 4) for name, value in scores.items()}
     return write_bundle(path, msgspec.structs.replace(manifest, scores=rounded), files)
+
+
+def told_of(bundle: Bundle, minutes: float) -> str:
+    """The last line of a run: the bundle, and how good it is."""
+    scores = "".join(f", {name} {value}" for name, value in bundle.manifest.scores.items())
+    return f"{bundle.tag} in {bundle.path}, after {clock(60 * minutes)}{scores}"
 
 
 def command_of(recipe: Recipe, threads: int | None) -> str:

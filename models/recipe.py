@@ -33,6 +33,7 @@ from .augment import Augmentation
 from .manifest import values_to_toml
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
+USUAL_FMAX = 7000.0  # Hz, below what resamplers and codecs leave of 16 kHz: whether the top is there tells nothing
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -140,7 +141,7 @@ class Recipe(_Part, frozen=True, kw_only=True):
     window_frames: Annotated[Count, Meta(description="frames that one decision sees")] = 96
     hop_frames: Annotated[Count, Meta(description="frames from one decision to the next")] = 25
     data: DataChoice
-    front_end: FrontEndSpec = FrontEndSpec(fmax=7000.0)
+    front_end: FrontEndSpec = FrontEndSpec(fmax=USUAL_FMAX)
     network: NetworkChoice = NetworkChoice()
     augmentation: Augmentation = Augmentation()
     training: TrainingSettings = TrainingSettings()
@@ -204,8 +205,7 @@ def recipe_of(values: Mapping[str, Any], changes: Mapping[str, Any] | None = Non
     _refuse_unknown(tables, Recipe, "")
     front_end = tables.setdefault("front_end", {})
     if front_end.get("sr", 16000) == 16000 and front_end.get("feature") != "waveform":
-        # Below what resamplers and codecs leave of 16 kHz: whether the top is there tells nothing of a sound.
-        tables["front_end"] = {"fmax": 7000.0} | front_end
+        tables["front_end"] = {"fmax": USUAL_FMAX} | front_end
     network = tables.get("network", {})
     if isinstance(network, dict):  # its options stand beside `kind`
         kind = network.get("kind", NetworkChoice().kind)

@@ -21,25 +21,33 @@ from torch import nn
 
 from ..stream.errors import EarwitnessError
 from .batches import make_batches
-from .bundle import FORMAT_VERSION, Bundle, Input, Manifest, Network, Output
+from .bundle import Bundle, Manifest, Network, Output
 from .checkpoints import load_weights
 from .classical_families import FAMILIES
 from .data.cache import FeatureCache
 from .data.datasets import BACKGROUND
 from .distributed import World, joined
-from .export import INPUT, OUTPUT, check_export, states_of, to_onnx
-from .finish import calibrated, command_of, held_out_windows, training_table, write_judged
+from .export import OUTPUT, check_export, states_of, to_onnx
+from .finish import (
+    calibrated,
+    command_of,
+    held_out_windows,
+    manifest_of,
+    plain_thresholds,
+    told_of,
+    training_table,
+    write_judged,
+)
 from .fit import Fitted, Job, fit
 from .hop_targets import hop_targets
 from .networks.registry import build_network, for_use, read_options
-from .progress import Lines, Reporter, Silent, clock
+from .progress import Lines, Reporter, Silent
 from .recipe import Recipe, recipe_named
 from .teachers import open_teachers
 from .training_data import read_data
 from .validation import Accuracy, Reconstruction, ValidationClips, read_validation
 
 CALIBRATION_WINDOWS = 12_000  # drawn for temperature and thresholds
-PLAIN_THRESHOLD = 0.5  # where nothing was kept to choose one by
 
 
 def train_bundle(
@@ -170,8 +178,7 @@ class _Trainer:
         path = self._out / recipe.name
         bundle = write_judged(path, manifest, files, self._data, check, figures, test=not self._reconstructs)
         self._checkpoint.unlink(missing_ok=True)
-        scores = "".join(f", {name} {value}" for name, value in bundle.manifest.scores.items())
-        told.line(f"{bundle.tag} in {bundle.path}, after {clock(60 * fitted.minutes)}{scores}")
+        told.line(told_of(bundle, fitted.minutes))
         return bundle
 
     def _validation_clips(self) -> ValidationClips:
@@ -196,12 +203,12 @@ class _Trainer:
 
     def _calibrated(self, network: nn.Module) -> tuple[float, dict[str, float]]:
         """Temperature and thresholds; plain ones where nothing was kept out."""
-        events = [label for label in self._labels if label != self._background]
+        plain = plain_thresholds(self._labels, self._background)
         if self._calibrate_own is not None:
             self._calibrate_own(network, torch.from_numpy(self._drawn(CALIBRATION_WINDOWS // 4, BACKGROUND)[0]))
-            return 1.0, dict.fromkeys(events, PLAIN_THRESHOLD)
+            return 1.0, plain
         if not self._clips.clips:
-            return 1.0, dict.fromkeys(events, PLAIN_THRESHOLD)
+            return 1.0, plain
         windows, truth = self._drawn(CALIBRATION_WINDOWS)
         with torch.inference_mode():
             parts = torch.from_numpy(windows).split(200)
@@ -223,18 +230,13 @@ class _Trainer:
         recipe, data = self._recipe, self._data
         window_frames = self._hop_frames if self._stateful else recipe.window_frames
         options = msgspec.to_builtins(read_options(recipe.network.kind, recipe.network.options))
-        return Manifest(
-            format_version=FORMAT_VERSION,
-            name=recipe.name,
-            description=recipe.description or f"{recipe.network.kind} on {recipe.data.name}",
-            licence=recipe.licence,
+        return manifest_of(
+            recipe,
+            window_frames,
+            self._hop_frames,
             labels=self._labels,
             background=self._background,
             multi_label=self._multi_label,
-            window_frames=window_frames,
-            hop_frames=self._hop_frames,
-            front_end=recipe.front_end,
-            input=Input(name=INPUT, shape=[0, window_frames, recipe.front_end.dims]),
             output=self._output(temperature),
             thresholds=thresholds,
             states=states_of(used),

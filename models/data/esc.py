@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...stream.errors import EarwitnessError
 from .clip import Clip, Dataset
-from .table import check_some, present, read_table
+from .table import judged_by_folds, present, read_table
 
 TABLE = Path("meta") / "esc50.csv"
 CREDITS = ("LICENSE-clips.txt", "LICENSE")  # where the text may be: the second is the original's name
@@ -42,8 +42,7 @@ def open_esc(name: str, folder: Path, only_esc10: bool = False) -> Dataset:
     except ValueError as error:
         raise EarwitnessError(f"{folder / TABLE} is not the table of ESC-50: {error}") from error
     clips, problems = present(listed)
-    check_some(name, folder, clips, problems)
-    return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
+    return judged_by_folds(name, folder, clips, problems)
 
 
 def credits_of(folder: Path, clips: Iterable[Clip]) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...stream.errors import EarwitnessError
 from .clip import Clip, Dataset, event_label
-from .table import SOUNDS, Row, check_some, counted, inside, mistyped, present, read_table
+from .table import SOUNDS, Row, check_some, counted, inside, judged_by_folds, mistyped, present, read_table
 
 TABLE = "metadata.csv"
 FOLDS = 5
@@ -42,13 +42,13 @@ def open_folder(name: str, folder: Path) -> Dataset:
         listed += _of_table(base, part, problems) if (base / TABLE).is_file() else _of_folders(base, part, problems)
     clips, missing = present(listed)
     problems += missing + mistyped(clips)
-    check_some(name, folder, clips, problems)
     if parted:
+        check_some(name, folder, clips, problems)
         names = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
         test = TEST if TEST in parts.values() else VALIDATION
         protocol = f"the part {names[test]} is judged after training on the rest"
         return Dataset(name, folder, clips, protocol, (test,), names, tuple(problems))
-    return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
+    return judged_by_folds(name, folder, clips, problems)
 
 
 def fold_of(recording: str, folds: int = FOLDS) -> int:

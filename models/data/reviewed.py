@@ -21,7 +21,7 @@ from pathlib import Path
 from ...stream.errors import EarwitnessError
 from .clip import BACKGROUND, Clip, Dataset, event_label
 from .folder import TABLE, fold_of
-from .table import Row, check_some, counted, inside, mistyped, present, read_table
+from .table import Row, counted, inside, judged_by_folds, mistyped, present, read_table
 
 UNSURE = "?"
 COLUMNS = ("file_name", "label", "utc", "duration_s", "onset_s", "offset_s", "review")
@@ -45,8 +45,7 @@ def open_reviewed(name: str, folder: Path, only_reviewed: bool = True) -> Datase
     if len(used) < len(rows):
         problems.append(f"{len(rows) - len(used)} of {len(rows)} clips have no review: write there what they were")
     problems += missing + mistyped(clips)
-    check_some(name, folder, clips, problems)
-    return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
+    return judged_by_folds(name, folder, clips, problems)
 
 
 def is_reviewed(folder: Path) -> bool:

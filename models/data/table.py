@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from ...stream.errors import EarwitnessError
-from .clip import BACKGROUND, Clip
+from .clip import BACKGROUND, Clip, Dataset
 
 Row = dict[str, str]
 
@@ -90,6 +90,12 @@ def mistyped(clips: Iterable[Clip]) -> list[str]:
         near = get_close_matches(label, several, n=1, cutoff=0.75)
         lines += [f"label {label!r} stands on one clip only: is it {near[0]!r}?"] if near else []
     return lines
+
+
+def judged_by_folds(name: str, folder: Path, clips: tuple[Clip, ...], problems: list[str]) -> Dataset:
+    """A data set of which each fold is judged in turn. Raises EarwitnessError where no clip is left."""
+    check_some(name, folder, clips, problems)
+    return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
 
 
 def check_some(name: str, folder: Path, clips: tuple[Clip, ...], problems: list[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...stream.errors import EarwitnessError
 from .clip import Clip, Dataset
-from .table import check_some, present, read_table
+from .table import judged_by_folds, present, read_table
 
 TABLE = Path("metadata") / "UrbanSound8K.csv"
 
@@ -33,5 +33,4 @@ def open_urbansound(name: str, folder: Path) -> Dataset:
     except ValueError as error:
         raise EarwitnessError(f"{folder / TABLE} is not the table of UrbanSound8K: {error}") from error
     clips, problems = present(listed)
-    check_some(name, folder, clips, problems)
-    return Dataset(name, folder, clips, "each fold is judged after training on the others", problems=tuple(problems))
+    return judged_by_folds(name, folder, clips, problems)

@@ -11,9 +11,10 @@ pytest.importorskip("sklearn", reason="the families are scikit-learn's (extra tr
 pytest.importorskip("skl2onnx", reason="and are exported by skl2onnx (extra train)")
 
 from earwitness.models.bundle import Bundle, Input, Output, write_bundle
-from earwitness.models.classical_export import OUTPUT, check_export, logits_of, to_onnx
+from earwitness.models.classical_export import check_export, logits_of, to_onnx
 from earwitness.models.classical_families import FAMILIES, family_options_of, fit_family, read_family_options
 from earwitness.models.classical_statistics import WindowStatistics
+from earwitness.models.export import OUTPUT
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import FrontEndSpec
 
