@@ -22,6 +22,7 @@ from ..stream.ledger import Ledger
 from ..stream.level import LevelMeter, WeightedMeter
 from ..stream.messages import AudioBlock, AudioOpened, Ended, Gap, LedgerRow, Level, topic_of
 from ..stream.sources.source import (
+    LIVE_BLOCK_S,
     OWN_PROCESS,
     Chunk,
     Format,
@@ -35,7 +36,6 @@ from ..stream.sources.source import (
 from .marks import Mark
 from .node import HEARTBEAT_S, Job, Node, run_node
 
-LIVE_BLOCK_S = 0.02
 CROWD_BLOCK_S = 0.1  # with many streams: fewer, larger messages
 CROWD = 16  # streams
 FAST_BLOCK = 16_384  # samples, at --pace max

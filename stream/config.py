@@ -101,7 +101,7 @@ class Config(_Settings):
     clips: bool = True
     json: bool = False
     only: tuple[str, ...] = ()  # these nodes here, the others elsewhere; empty: all
-    block_s: float = 0.0  # how much sound a block holds; 0: 20 ms live, more with many streams or at --pace max
+    block_s: float = 0.0  # how much sound a block holds; 0: 24 ms live, more with many streams or at --pace max
     ring_s: float = 10.0  # how much a live source may be behind before sound is lost
     level_period_s: float = 60.0  # what maximum, mean and percentile levels are of
     workers: int = 1  # processes that compute features, each of a share of the streams

@@ -27,11 +27,10 @@ from .devices import (
     refresh,
     silence_portaudio,
 )
-from .source import Chunk, Format, SourceGone, SourceSpec, check_channel
+from .source import LIVE_BLOCK_S, Chunk, Format, SourceGone, SourceSpec, check_channel
 
 SILENT_S = 2.0  # no callback for so long while the stream claims to be open: it is gone
 _FIRST_S = 5.0  # the first one may take longer: a sound server wakes up
-_BLOCK_S = 0.02
 _LATENCY_S = 0.1  # what the device's own buffer holds: a busy board may be late by that much
 _UNKNOWN_LATENCY_S = 0.04  # how late even the promptest block may be: its length, and a sound server's as long
 _CLOSE_S = 3.0  # closing a stream whose device is gone can hang
@@ -109,7 +108,7 @@ class Microphone:
         try:
             stream = sd.RawInputStream(
                 samplerate=rate,
-                blocksize=round(rate * _BLOCK_S),
+                blocksize=round(rate * LIVE_BLOCK_S),
                 device=device.index,
                 channels=offered,
                 dtype=dtype,

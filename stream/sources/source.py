@@ -29,6 +29,8 @@ Kind = Literal["mic", "file", "stdin", "network", "demo"]
 RawType = Literal["uint8", "int16", "int24", "int32", "float32"]  # of raw PCM, little-endian
 
 URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "srt", "udp")
+# Not a divisor of a window's hop: windows then end anywhere in a block, not always where the wait is longest.
+LIVE_BLOCK_S = 0.024
 OWN_PROCESS: tuple[Kind, ...] = ("mic", "network")  # drivers and decoders may crash, and take no other stream along
 RAW_TYPES: dict[str, RawType] = {
     "uint8": "uint8", "int16": "int16", "int24": "int24", "int32": "int32", "float32": "float32",
