@@ -15,6 +15,7 @@ Array = NDArray[np.float32]
 Tensor = NDArray[Any]
 
 ROUNDING = 1e-3  # by which a probability may lie outside of 0..1
+USUAL_INPUT, USUAL_OUTPUT = ("batch", "frames", "dims"), ("batch", "labels")  # not worth the general rule's time
 
 
 def to_tensor(windows: Array, given: Input) -> Tensor:
@@ -25,6 +26,8 @@ def to_tensor(windows: Array, given: Input) -> Tensor:
     values = windows
     if given.scale != 1.0 or given.offset != 0.0:
         values = values * np.float32(given.scale) + np.float32(given.offset)
+    if given.axes == USUAL_INPUT and given.dtype == "float32":
+        return np.ascontiguousarray(values)
     lengths = dict(zip(("batch", "frames", "dims"), windows.shape, strict=True))
     axes = [axis for axis in given.axes if axis != "one"]
     # Axes that the model does not have are 1 long: they go in front, and fall away when the shape is settled.
@@ -48,8 +51,8 @@ def to_scores(tensor: Tensor, output: Output, windows: int, labels: int) -> Arra
         EarwitnessError: the tensor is not what the manifest's axes say, or holds what is no probability.
     """
     values = np.asarray(tensor, np.float32)
-    if output.axes == ("batch", "labels") and values.shape == (windows, labels):
-        return _checked(values, output)  # the most usual layout is not worth the general rule's time
+    if output.axes == USUAL_OUTPUT and values.shape == (windows, labels):
+        return _checked(values, output)
     if values.ndim != len(output.axes):
         raise EarwitnessError(
             f"output {output.name!r} is {list(values.shape)}, but output.axes are {list(output.axes)}"
@@ -82,13 +85,19 @@ def _checked(values: Array, output: Output) -> Array:
             scores = scores.max(axis=1)
         else:
             scores = scores[:, -1]
-    # Comparisons with NaN are false: it is refused with the rest.
-    if scores.size and not (scores.min() >= -ROUNDING and scores.max() <= 1 + ROUNDING):
+    if not _are_probabilities(scores, output):
         raise EarwitnessError(
             f"output {output.name!r} has values from {scores.min():.4g} to {scores.max():.4g}, which are no "
             "probabilities; are they logits? Then output.activation is softmax or sigmoid"
         )
     return np.ascontiguousarray(scores)
+
+
+def _are_probabilities(scores: Array, output: Output) -> bool:
+    if output.activation != "none" or not scores.size:  # behind an activation nothing else can go wrong
+        return not math.isnan(np.add.reduce(scores, axis=None))
+    # Comparisons with NaN are false: it is refused with the rest.
+    return bool(scores.min() >= -ROUNDING and scores.max() <= 1 + ROUNDING)
 
 
 def activate(values: Array, output: Output) -> Array:
@@ -98,8 +107,8 @@ def activate(values: Array, output: Output) -> Array:
     logits = values / np.float32(output.temperature)
     if output.activation == "sigmoid":
         return np.asarray(np.exp(-np.logaddexp(np.float32(0), -logits)), dtype=np.float32)
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)
+    powers = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
+    return np.asarray(powers / np.add.reduce(powers, axis=-1, keepdims=True), dtype=np.float32)
 
 
 def constant_tensor(constant: Constant, windows: int) -> Tensor:

@@ -38,6 +38,7 @@ class GraphRuntime:
         self._input = bundle.manifest.input  # as the file wants it filled, see LiteRtRuntime
         self._labels = len(bundle.manifest.labels)
         self._outputs = [self.manifest.output.name, *(state.output for state in self.manifest.states)]
+        self._constants: tuple[int, dict[str, Tensor]] = (-1, {})  # for so many windows, as were in the last call
 
     def _run(self, feeds: Mapping[str, Tensor], outputs: Sequence[str]) -> Sequence[Tensor]:
         """The named outputs for the named inputs."""
@@ -85,9 +86,9 @@ class GraphRuntime:
 
     def _call(self, windows: Array, states: Mapping[str, Tensor]) -> tuple[Array, dict[str, Tensor]]:
         count = len(windows)
-        feeds = {self._input.name: to_tensor(windows, self._input), **states}
-        for constant in self.manifest.constants:
-            feeds[constant.name] = constant_tensor(constant, count)
+        if self._constants[0] != count:
+            self._constants = count, {each.name: constant_tensor(each, count) for each in self.manifest.constants}
+        feeds = {self._input.name: to_tensor(windows, self._input), **states, **self._constants[1]}
         values, *carried = self._run(feeds, self._outputs)
         try:
             scores = to_scores(values, self.manifest.output, count, self._labels)

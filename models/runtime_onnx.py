@@ -35,7 +35,8 @@ class OnnxRuntime(GraphRuntime):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
-        options.enable_mem_pattern = False  # it keeps a plan, and memory, for every batch size ever seen
+        # It keeps a plan, and memory, for every batch size ever seen; a model that goes on is small, and in a hurry.
+        options.enable_mem_pattern = bool(bundle.manifest.states)
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the core alone
         weights = {name: data for name, data in bundle.contents.items() if name != MODEL}
         if weights:
@@ -53,7 +54,8 @@ class OnnxRuntime(GraphRuntime):
 
     def _run(self, feeds: Mapping[str, Tensor], outputs: Sequence[str]) -> Sequence[Tensor]:
         try:
-            return list(self._session.run(list(outputs), dict(feeds)))
+            found: Sequence[Tensor] = self._session.run(outputs, feeds)
+            return found
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise EarwitnessError(f"bundle {self.bundle.path}: ONNX Runtime cannot run {MODEL}: {reason}") from error

@@ -58,9 +58,9 @@ class Scorer:
         """
         if not self._memory.states or not len(windows):
             return self._safely(lambda runtime: runtime.scores(windows))
-        rounds = _one_each(streams, at_once=1 if self._one_by_one else len(windows))
-        if len(rounds) == 1:
+        if len(set(streams)) == len(streams) and not (self._one_by_one and len(streams) > 1):
             return self._step(windows, streams)
+        rounds = _one_each(streams, at_once=1 if self._one_by_one else len(windows))
         found = [self._step(windows[rows], [streams[row] for row in rows]) for rows in rounds]
         return np.concatenate(found)[np.argsort(np.concatenate(rounds))]
 

@@ -33,8 +33,7 @@ from ...stream.errors import EarwitnessError
 from .registry import Dropout, NetworkOptions
 
 NEPERS = math.log(10.0) / 10.0  # decibels of power as natural logarithms
-SCALE_DB = 20.0
-RANGE_DB = 60.0  # what lies deeper below the running level is silence, which is 0 behind the scaling
+RANGE = 60.0 * NEPERS  # what lies deeper below the running level is silence, which is 0
 FAINTEST = 1e-8  # power: what is fainter stays so, beside any other sound
 KERNEL = 5  # of the first convolution, in frames and bands
 SHUT = 0.25  # what a hop counts for at least, so that the past fades in silence too
@@ -66,12 +65,12 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _convolution(channels, channels, (REACH + 1, 3), (1, 1))
+        self.conv = _convolution((REACH + 1) * channels, channels, (1, 3), (1, 1))
         self.conv_norm: nn.Module = nn.BatchNorm2d(channels)
 
-    def forward(self, columns: Tensor, newest: Tensor) -> Tensor:
-        """Columns, `REACH` earlier ones in front of the newest -> as many as these are."""
-        return torch.relu(self.conv_norm(self.conv(columns)) + newest)
+    def forward(self, reached: Tensor, newest: Tensor) -> Tensor:
+        """Columns and what they reach (see `_reached`), and these columns alone -> as many."""
+        return torch.relu(self.conv_norm(self.conv(reached)) + newest)
 
 
 class Stream(nn.Module):
@@ -88,7 +87,8 @@ class Stream(nn.Module):
         state_size: how many numbers a stream carries from hop to hop; all are 0 at first.
     """
 
-    decays: Tensor
+    fading: Tensor
+    spread: Tensor
     detection: Mapping[str, float] = {"smooth_windows": 5, "context_s": 2.0}
 
     def __init__(self, classes: int, dims: int, options: Options) -> None:
@@ -98,17 +98,15 @@ class Stream(nn.Module):
         halving = 2 if self.hop_frames % 2 == 0 else 1  # of the frames of a hop; the column takes what is left
         steps = self.hop_frames // halving
         self._tail = KERNEL + halving  # frames that the first two convolutions reach back, beyond the hop
-        self._bands = -(-dims // 8)
+        self._channels, self._bands = column, -(-dims // 8)  # of a column
         self.first = _convolution(1, first, (KERNEL, KERNEL), (halving, 2))
         self.first_norm: nn.Module = nn.BatchNorm2d(first)
         self.second = _convolution(first, second, (3, 3), (1, 2))
         self.second_norm: nn.Module = nn.BatchNorm2d(second)
         self.column = _convolution(second, column, (steps, 3), (steps, 2))
         self.column_norm: nn.Module = nn.BatchNorm2d(column)
-        # A convolution does not know where it is, and a pitch is a place: this tells it.
-        self.place = nn.Parameter(0.1 * torch.randn(column, 1, self._bands))
         self.body = nn.ModuleList(Residual(column) for _ in range(options.depth))
-        self.deep = _convolution(column, deep, (REACH + 1, 3), (1, 2))
+        self.deep = _convolution((REACH + 1) * column, deep, (1, 3), (1, 2))
         self.deep_norm: nn.Module = nn.BatchNorm2d(deep)
         self.summary = nn.Linear(deep * -(-self._bands // 2), features, bias=False)
         self.summary_norm: nn.Module = nn.BatchNorm1d(features)
@@ -117,12 +115,17 @@ class Stream(nn.Module):
         self.head = nn.Linear((len(options.memory_hops) + 1) * features + 1, classes)
         self._level_decay = math.exp(-1 / options.level_hops)
         self._decays = [math.exp(-1 / hops) for hops in options.memory_hops]
-        self.register_buffer("decays", torch.tensor(self._decays), persistent=False)
         self._peak_decay = max(self._decays)
-        # The state's parts: power and its weight, input, columns before each convolution, means, weights, maxima.
-        reaches = [REACH * column * self._bands] * (options.depth + 1)
-        self._means = (len(self._decays), features)
-        self._parts = [1, 1, self._tail * dims, *reaches, math.prod(self._means), len(self._decays), features]
+        # The state: what fades (sums of powers and of their weights, of gated features and of their weights, maxima),
+        # then tails (the input, columns before each convolution).
+        means = len(self._decays) * features
+        self._fading = [1, 1, means, means, features]
+        by_mean = [decay for decay in self._decays for _ in range(features)]
+        fading = [self._level_decay] * 2 + by_mean * 2 + [self._peak_decay] * features
+        self.register_buffer("fading", torch.tensor(fading))
+        self.register_buffer("spread", torch.eye(len(self._decays)).repeat_interleave(features, dim=1))
+        earlier = [column * self._bands] * REACH * (options.depth + 1)
+        self._parts = [len(fading), self._tail * dims, *earlier]
         self.state_size = sum(self._parts)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,15 +142,15 @@ class Stream(nn.Module):
         """
         hops = x.shape[1] // self.hop_frames
         with torch.autocast(x.device.type, enabled=False):  # half precision has not the range of powers
-            x = x[:, : hops * self.hop_frames].float()
-            power = torch.exp(x * NEPERS).mean(2).unflatten(1, (hops, self.hop_frames)).mean(2, keepdim=True)
+            x = x[:, : hops * self.hop_frames].float() * NEPERS
+            power = torch.exp(x).mean(2).unflatten(1, (hops, self.hop_frames)).mean(2, keepdim=True)
             count = _faded_sums(torch.ones_like(power), self._level_decay)
             level = _level(_faded_sums(power, self._level_decay) / count)
             x = _relative(x, level.repeat_interleave(self.hop_frames, dim=1))
-        columns = self._columns(pad(x, (0, 0, self._tail, 0)))
+        columns = self._columns(pad(x, (0, 0, self._tail, 0)).unsqueeze(1))
         for residual in self.body:
-            columns = residual(pad(columns, (0, 0, REACH, 0)), columns)
-        maps = self._deep(pad(columns, (0, 0, REACH, 0)))
+            columns = residual(_reached(columns), columns)
+        maps = self._deep(_reached(columns))
         features = self._features(maps.transpose(1, 2).flatten(0, 1))
         with torch.autocast(x.device.type, enabled=False):
             features = features.float().unflatten(0, (-1, hops))
@@ -165,36 +168,32 @@ class Stream(nn.Module):
 
         Shape: [batch, hop_frames, dims], [batch, state_size] -> logits [batch, classes], [batch, state_size].
         """
-        power, count, tail, *earlier, means, weights, maxima = state.split(self._parts, dim=1)
-        count = count * self._level_decay + 1.0
-        power = power + (torch.exp(x * NEPERS).flatten(1).mean(1, keepdim=True) - power) / count
-        level = _level(power)
-        x = torch.cat([tail.reshape(-1, self._tail, self._dims), _relative(x, level.unsqueeze(2))], dim=1)
-        column = self._columns(x)
-        reached = []
-        for residual, before in zip(self.body, earlier, strict=False):
-            reached.append(torch.cat([self._earlier(before), column], dim=2))
-            column = residual(reached[-1], column)
-        reached.append(torch.cat([self._earlier(earlier[-1]), column], dim=2))
-        features = self._features(self._deep(reached[-1]))
-        gates = torch.sigmoid(self.gates(features))
-        opened = gates.clamp_min(SHUT)
-        weights = weights * self.decays + opened
-        means = means.reshape(-1, *self._means)
-        means = means * (1 - opened / weights).unsqueeze(2) + (gates / weights).unsqueeze(2) * features.unsqueeze(1)
-        maxima = torch.maximum(maxima * self._peak_decay, features)
-        logits = self._decide(means.flatten(1), maxima, level)
-        tails = [x[:, -self._tail :], *(columns[:, :, -REACH:] for columns in reached), means]
-        return logits, torch.cat([power, count, *(part.flatten(1) for part in tails), weights, maxima], dim=1)
+        faded, tail, *earlier = state.split(self._parts, dim=1)
+        power, count, sums, weights, maxima = (faded * self.fading).split(self._fading, dim=1)
+        x = x.flatten(1) * NEPERS
+        power, count = power + torch.exp(x).mean(1, keepdim=True), count + 1.0
+        level = _level(power / count)
+        heard = torch.cat([tail, _relative(x, level)], dim=1)
+        column = self._columns(heard.reshape(-1, 1, self._tail + self.hop_frames, self._dims))
+        kept = [heard[:, -self._tail * self._dims :]]
+        for residual in self.body:
+            column = residual(self._with(earlier, column, kept), column)
+        features = self._features(self._deep(self._with(earlier, column, kept)))
+        gates = torch.sigmoid(self.gates(features)) @ self.spread
+        sums = sums + gates * torch.cat([features] * len(self._decays), dim=1)
+        weights = weights + gates.clamp_min(SHUT)
+        maxima = torch.maximum(maxima, features)
+        logits = self._decide(sums / weights, maxima, level)
+        return logits, torch.cat([power, count, sums, weights, maxima, *kept], dim=1)
 
     def _columns(self, x: Tensor) -> Tensor:
-        """Relative levels [batch, tail + frames, dims] -> columns [batch, channels, hops, bands]."""
-        maps = torch.relu(self.first_norm(self.first(x.unsqueeze(1))))
+        """Relative levels [batch, 1, tail + frames, dims] -> columns [batch, channels, hops, bands]."""
+        maps = torch.relu(self.first_norm(self.first(x)))
         maps = torch.relu(self.second_norm(self.second(maps)))
-        return torch.relu(self.column_norm(self.column(maps)) + self.place)
+        return torch.relu(self.column_norm(self.column(maps)))
 
     def _deep(self, columns: Tensor) -> Tensor:
-        """Columns of the body, `REACH` earlier ones in front -> maps [batch, channels, hops, bands / 2]."""
+        """Columns of the body and what they reach -> maps [batch, channels, hops, bands / 2]."""
         return torch.relu(self.deep_norm(self.deep(columns)))
 
     def _features(self, maps: Tensor) -> Tensor:
@@ -202,11 +201,15 @@ class Stream(nn.Module):
         return torch.relu(self.summary_norm(self.summary(maps.flatten(1))))
 
     def _decide(self, means: Tensor, maxima: Tensor, level: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.dropout(torch.cat([means, maxima, level / 50.0], dim=-1)))
+        logits: Tensor = self.head(self.dropout(torch.cat([means, maxima, level / 10.0], dim=-1)))
         return logits
 
-    def _earlier(self, part: Tensor) -> Tensor:
-        return part.reshape(-1, self.place.shape[0], REACH, self._bands)
+    def _with(self, earlier: list[Tensor], column: Tensor, kept: list[Tensor]) -> Tensor:
+        """A column and the `REACH` that a convolution has kept of those before it, which it takes off `earlier`; puts
+        what it will keep behind `kept`."""
+        columns = [earlier.pop(0) for _ in range(REACH)] + [column.flatten(1)]
+        kept += columns[1:]
+        return torch.cat(columns, dim=1).reshape(-1, (REACH + 1) * self._channels, 1, self._bands)
 
 
 def build(shape: tuple[int, int], classes: int, options: Options) -> Stream:
@@ -226,13 +229,19 @@ def _convolution(inputs: int, outputs: int, kernel: tuple[int, int], stride: tup
 
 
 def _level(power: Tensor) -> Tensor:
-    """Level in dB of a mean power."""
-    return torch.log(power + FAINTEST) / NEPERS
+    """Level of a mean power, in its natural logarithm, as all levels here."""
+    return torch.log(power + FAINTEST)
 
 
 def _relative(x: Tensor, level: Tensor) -> Tensor:
-    """Decibels [batch, frames, dims] above the floor of what is heard beside `level` [batch, frames or 1, 1]."""
-    return torch.relu((x - (level - RANGE_DB)) / SCALE_DB)
+    """Levels of frames above the floor of what is heard beside `level`, which is broadcast."""
+    return torch.relu(x - (level - RANGE))
+
+
+def _reached(columns: Tensor) -> Tensor:
+    """Columns [batch, channels, hops, bands] and, as further channels in front, the `REACH` before each."""
+    padded, hops = pad(columns, (0, 0, REACH, 0)), columns.shape[2]
+    return torch.cat([padded[:, :, first : first + hops] for first in range(REACH + 1)], dim=1)
 
 
 def _faded_sums(x: Tensor, decay: float) -> Tensor:
