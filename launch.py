@@ -162,8 +162,8 @@ def models_add(
     file: Annotated[Path | None, typer.Option(help="Of a known model: the file, where it is here already.")] = None,
 ) -> None:
     """Make a bundle of a model of others. It is checked and tried first; nothing of it is installed if that fails."""
-    from .models.foreign import add_model
-    from .models.known_models import KNOWN, add_known
+    from .models.foreign.add import add_model
+    from .models.foreign.known_models import KNOWN, add_known
     from .stream.errors import EarwitnessError, nearest
 
     if model in KNOWN:
@@ -215,7 +215,7 @@ class _TrainCommand(typer.core.TyperCommand):
         from .stream.standard_streams import print_while_read
 
         super().format_help(ctx, formatter)
-        print_while_read(_needing("recipe_help", "train").help_lines(self._network))
+        print_while_read(_needing("training.recipe_help", "train").help_lines(self._network))
 
 
 @app.command(cls=_TrainCommand)
@@ -248,8 +248,8 @@ def train(
 
     --recipe NAME, or --config FILE, or --network KIND and --data NAME. `train --network KIND --help` shows its options.
     """
-    from .models.progress import Lines, on_terminal
-    from .models.recipe import parse_changes, recipe_for
+    from .models.training.progress import Lines, on_terminal
+    from .models.training.recipe import parse_changes, recipe_for
 
     changes = parse_changes(set_ or ())
     trainer = _needing("train")
@@ -294,7 +294,7 @@ def evaluate(
     """Judge a model on recordings, through the front end, windows, runtime and detector that run live."""
     import msgspec
 
-    judging = _needing("judging", "evaluate")
+    judging = _needing("judging.command", "evaluate")
     request = judging.Request(
         model=model, data=data, root=root, folds=folds or (), licence=licence or (), device=device,
         label_map=label_map, per_window=per_window, backgrounds=backgrounds, page=report, compare=compare,
@@ -495,13 +495,13 @@ def bench(
         if page is not None:
             measure.write_page(page, lines)
     if only in (None, "front-end"):
-        from .models.bench_frontend import bench_front_end
+        from .models.bench.frontend import bench_front_end
 
         lines = bench_front_end(print, quick)
         if page is not None:
             measure.write_page(page, lines, measure.FRONT_END)
     if only in (None, "models"):
-        lines = _needing("bench_models", "bench").bench_models(print, quick)
+        lines = _needing("bench.models", "bench").bench_models(print, quick)
         if page is not None:
             measure.write_page(page, lines, measure.MODELS)
 

@@ -46,7 +46,7 @@ __all__ = [
 MANIFEST = "manifest.toml"
 MODEL_FILES = ("model.onnx", "model.tflite")
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
-KNOWN = Path(__file__).resolve().parent / "known"  # manifests of models that `models add` knows by name
+KNOWN = Path(__file__).resolve().parent / "foreign" / "known"  # manifests of models that `models add` knows by name
 LARGEST_MANIFEST = 1 << 20  # bytes
 LARGEST_FILE = 1 << 31  # bytes: what ONNX's own format ends at
 

@@ -19,7 +19,6 @@ from ..stream.errors import EarwitnessError, nearest
 from ..stream.features.frontend import clean, compute, silence
 from ..stream.windowing import windows_of
 from .bundle import Bundle
-from .cost import TIMED, cost_of
 from .data.audio import read_clip
 from .data.background import Background, real, synthesised
 from .data.cache import FeatureCache
@@ -27,14 +26,15 @@ from .data.clip import Clip, Dataset
 from .data.datasets import open_dataset
 from .data.loading import in_threads
 from .data.root import data_root
-from .judgement import FalseAlarms, Heard, Hearing, Judgement, Unit, judge
-from .judgement_text import report
-from .label_map import LabelMap, find_label_map, label_map_names
-from .metrics import is_exclusive
-from .report_html import write_report
+from .judging.cost import TIMED, cost_of
+from .judging.judgement import FalseAlarms, Heard, Hearing, Judgement, Unit, judge
+from .judging.judgement_text import report
+from .judging.label_map import LabelMap, find_label_map, label_map_names
+from .judging.metrics import is_exclusive
+from .judging.report_html import write_report
+from .judging.unheard import folds_to_judge, heard_in_training
 from .runtime import Runtime, open_runtime
-from .scorer import Scorer
-from .unheard import folds_to_judge, heard_in_training
+from .runtimes.scorer import Scorer
 
 __all__ = [
     "FalseAlarms", "Judgement", "evaluate_bundle", "false_alarms", "hear", "held_out_backgrounds", "listen", "report",

@@ -20,8 +20,8 @@ from ..stream.windowing import windows_of
 from .bundle import Bundle, Manifest, write_bundle
 from .data.audio import read_clip
 from .data.datasets import open_dataset
-from .layout import Tensor
-from .runtime_onnx import MODEL, OnnxRuntime
+from .runtimes.layout import Tensor
+from .runtimes.onnx import MODEL, OnnxRuntime
 from .single_file import single_onnx
 
 Array = NDArray[np.float32]

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from ..stream.errors import EarwitnessError, nearest
-from . import runtime_litert, runtime_onnx
 from .bundle import Bundle
-from .layout import Array, Tensor, activate
-from .runtime_litert import LiteRtRuntime
-from .runtime_onnx import OnnxRuntime
-from .runtime_torch import WEIGHTS, TorchRuntime, read_safetensors
-from .runtime_transformers import TransformersRuntime, is_transformers
-from .scorer import Scorer
+from .runtimes import litert, onnx
+from .runtimes.layout import Array, Tensor, activate
+from .runtimes.litert import LiteRtRuntime
+from .runtimes.onnx import OnnxRuntime
+from .runtimes.scorer import Scorer
+from .runtimes.torch import WEIGHTS, TorchRuntime, read_safetensors
+from .runtimes.transformers import TransformersRuntime, is_transformers
 
 __all__ = [
     "DEVICES", "WEIGHTS", "LiteRtRuntime", "OnnxRuntime", "Runtime", "Scorer", "TorchRuntime",
@@ -69,8 +69,9 @@ def open_runtime(bundle: Bundle, device: str = "auto", threads: int = 1) -> Runt
             )
         return TransformersRuntime(bundle, "cpu" if device == "cpu" else "cuda")
     if device == "cpu" or obstacle:
-        litert = runtime_litert.MODEL in bundle.contents and runtime_onnx.MODEL not in bundle.contents
-        return LiteRtRuntime(bundle, threads) if litert else OnnxRuntime(bundle, threads)
+        if litert.MODEL in bundle.contents and onnx.MODEL not in bundle.contents:
+            return LiteRtRuntime(bundle, threads)
+        return OnnxRuntime(bundle, threads)
     return TorchRuntime(bundle, "cuda")
 
 

@@ -9,7 +9,7 @@ import onnx
 
 from ..stream.errors import EarwitnessError
 from .bundle import Bundle
-from .runtime_onnx import MODEL
+from .runtimes.onnx import MODEL
 
 
 def write_single_file(bundle: Bundle, out: Path) -> Path:

@@ -20,15 +20,16 @@ import torch
 from torch import nn
 
 from ..stream.errors import EarwitnessError
-from .batches import make_batches
+from .augmentation.batches import make_batches
 from .bundle import Bundle, Manifest, Network, Output
-from .checkpoints import load_weights
-from .classical_families import FAMILIES
+from .classical.families import FAMILIES
 from .data.cache import FeatureCache
 from .data.datasets import BACKGROUND
-from .distributed import World, joined
 from .export import OUTPUT, check_export, states_of, to_onnx
-from .finish import (
+from .networks.registry import build_network, for_use, read_options
+from .training.checkpoints import load_weights
+from .training.distributed import World, joined
+from .training.finish import (
     calibrated,
     command_of,
     held_out_windows,
@@ -38,14 +39,13 @@ from .finish import (
     training_table,
     write_judged,
 )
-from .fit import Fitted, Job, fit
-from .hop_targets import hop_targets
-from .networks.registry import build_network, for_use, read_options
-from .progress import Lines, Reporter, Silent
-from .recipe import Recipe, recipe_named
-from .teachers import open_teachers
-from .training_data import read_data
-from .validation import Accuracy, Reconstruction, ValidationClips, read_validation
+from .training.fit import Fitted, Job, fit
+from .training.hop_targets import hop_targets
+from .training.progress import Lines, Reporter, Silent
+from .training.recipe import Recipe, recipe_named
+from .training.teachers import open_teachers
+from .training.training_data import read_data
+from .training.validation import Accuracy, Reconstruction, ValidationClips, read_validation
 
 CALIBRATION_WINDOWS = 12_000  # drawn for temperature and thresholds
 
@@ -84,7 +84,7 @@ def train_bundle(
     if threads:
         torch.set_num_threads(threads)
     if recipe.network.kind in FAMILIES:
-        from .classical import train_classical  # and with it scikit-learn
+        from .classical.train import train_classical  # and with it scikit-learn
 
         return train_classical(recipe, out, root, reporter or Lines(say), threads)
     if device == "auto":
@@ -153,7 +153,7 @@ class _Trainer:
         )  # fmt: skip
         if board is None or not world.is_first:
             return fit(self._network, maker, job)
-        from .board import Board
+        from .training.board import Board
 
         with Board(board / recipe.name, self._checkpoint.exists()) as shown:
             shown.graph(self._network, (recipe.window_frames, recipe.front_end.dims))

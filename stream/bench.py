@@ -5,8 +5,8 @@
     earwitness bench --minutes 20                     also whether memory grows, over so long
     earwitness bench --page docs/benchmarks.md        and writes the tables there
 
-Without --only the front end and the models are measured too, by themselves: `models/bench_frontend.py` and
-`models/bench_models.py`.
+Without --only the front end and the models are measured too, by themselves: `models/bench/frontend.py` and
+`models/bench/models.py`.
 
 Delay is told by stage. A window cannot be scored before its last sample has sounded; what is added to that:
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from earwitness.models.bundle import Bundle, Input, Output, Training, write_bundle
 from earwitness.models.data.clip import Clip
-from earwitness.models.judgement import Heard, Hearing
+from earwitness.models.judging.judgement import Heard, Hearing
 from earwitness.stream.features.frontend import FrontEndSpec, compute
 
 from .conftest import manifest

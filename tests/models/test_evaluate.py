@@ -19,7 +19,7 @@ from earwitness.models.data.background import Background
 from earwitness.models.data.clip import Clip, Dataset
 from earwitness.models.data.datasets import open_dataset
 from earwitness.models.evaluate import Judgement, evaluate_bundle, false_alarms, hear, listen
-from earwitness.models.judging import Request, answer, parse_folds
+from earwitness.models.judging.command import Request, answer, parse_folds
 from earwitness.models.runtime import open_runtime
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import FrontEndSpec
@@ -126,7 +126,7 @@ def test_a_map_in_the_box_for_model_and_data_is_taken_without_being_asked_for(
     tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "hearer-tones.toml").write_text('[labels]\nhigh = ["a"]\nlow = ["b"]\n')
-    monkeypatch.setattr("earwitness.models.label_map.FOLDER", tmp_path)
+    monkeypatch.setattr("earwitness.models.judging.label_map.FOLDER", tmp_path)
     judgement = evaluate_bundle(hearer(tmp_path, ["a", "b", "c", "background"]), "tones", tones)
     assert (judgement.label_map, judgement.clips, judgement.accuracy) == ("hearer-tones", 16, 1.0)
 

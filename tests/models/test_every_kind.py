@@ -12,16 +12,16 @@ import pytest
 
 from earwitness.models.data.datasets import open_dataset, read_clip
 from earwitness.models.evaluate import listen
-from earwitness.models.kinds import KINDS
 from earwitness.models.runtime import open_runtime
+from earwitness.models.training.kinds import KINDS
 from earwitness.tests.models.live import live
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 pytest.importorskip("skl2onnx")
 
-from earwitness.models.recipe import recipe_for
 from earwitness.models.train import train_bundle
+from earwitness.models.training.recipe import recipe_for
 
 CLEARLY_BETTER = 0.25  # than a tenth, which is chance: of 80 clips so many are right once in 30,000 times
 WITHOUT_LABELS = ("autoencoder",)

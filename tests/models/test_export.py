@@ -15,12 +15,12 @@ torch = pytest.importorskip("torch", reason="bundles are made with torch (extra 
 import onnx  # noqa: E402
 
 from earwitness.models.bundle import Bundle, Input, Network, Output, write_bundle  # noqa: E402
-from earwitness.models.cost import count_onnx  # noqa: E402
 from earwitness.models.export import check_export, states_of, to_onnx  # noqa: E402
+from earwitness.models.judging.cost import count_onnx  # noqa: E402
 from earwitness.models.networks.counts import macs, parameters  # noqa: E402
 from earwitness.models.networks.registry import for_use, read_options  # noqa: E402
 from earwitness.models.runtime import open_runtime  # noqa: E402
-from earwitness.models.runtime_torch import TorchRuntime  # noqa: E402
+from earwitness.models.runtimes.torch import TorchRuntime  # noqa: E402
 from earwitness.stream.errors import EarwitnessError  # noqa: E402
 from earwitness.stream.features.frontend import FrontEndSpec  # noqa: E402
 

@@ -17,7 +17,7 @@ from earwitness.models.runtime import (
     read_safetensors,
     why_no_cuda,
 )
-from earwitness.models.runtime_graph import LARGEST_BATCH
+from earwitness.models.runtimes.graph import LARGEST_BATCH
 from earwitness.stream.errors import EarwitnessError
 from earwitness.stream.features.frontend import silence
 

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="training needs torch (extra train)")
 
 from earwitness.launch import app
-from earwitness.models import training_data
 from earwitness.models.bundle import Bundle, find_bundle
 from earwitness.models.data import background
 from earwitness.models.evaluate import evaluate_bundle, false_alarms, report
-from earwitness.models.recipe import read_recipe, recipe_named, recipe_of
 from earwitness.models.runtime import open_runtime
 from earwitness.models.train import train_bundle
-from earwitness.models.training_data import read_data
+from earwitness.models.training import training_data
+from earwitness.models.training.recipe import read_recipe, recipe_named, recipe_of
+from earwitness.models.training.training_data import read_data
 from earwitness.stream.errors import EarwitnessError
 
 RECIPE = recipe_of(

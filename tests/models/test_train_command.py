@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 torch = pytest.importorskip("torch", reason="training needs torch (extra train)")
 
 from earwitness.launch import app  # noqa: E402
-from earwitness.models import training_data  # noqa: E402
 from earwitness.models.bundle import Bundle, find_bundle  # noqa: E402
 from earwitness.models.data import background  # noqa: E402
+from earwitness.models.training import training_data  # noqa: E402
 from earwitness.stream.errors import EarwitnessError  # noqa: E402
 
 from .scene import SR, tone  # noqa: E402

@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch (extra train)")
 
-from earwitness.models import training_data
 from earwitness.models.bundle import Bundle
 from earwitness.models.data import background
 from earwitness.models.evaluate import evaluate_bundle, listen
-from earwitness.models.recipe import recipe_of
 from earwitness.models.runtime import open_runtime
 from earwitness.models.train import train_bundle
+from earwitness.models.training import training_data
+from earwitness.models.training.recipe import recipe_of
 
 from .live import live
 from .scene import SR, tone

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from earwitness.models.bundle import Bundle, find_bundle, user_folder
-from earwitness.models.foreign import add_model, read_foreign
+from earwitness.models.foreign.add import add_model, read_foreign
+from earwitness.models.foreign.transformers_folder import manifest_values, read_folder
 from earwitness.models.runtime import open_runtime
-from earwitness.models.runtime_transformers import FILES
-from earwitness.models.transformers_folder import manifest_values, read_folder
+from earwitness.models.runtimes.transformers import FILES
 from earwitness.stream.errors import EarwitnessError
 
 from .live import live

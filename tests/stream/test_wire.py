@@ -60,7 +60,8 @@ def frames(draw: st.DrawFn, row: Topic, kind: type) -> tuple[str, Any, bytes]:
     small = {"channels": st.integers(1, 4), "frames": st.integers(0, 5), "dims": st.integers(0, 5)}
     fields |= {name: draw(small[name]) for name in small if name in fields}
     if kind is AudioBlock:
-        fields["end_sample"] = fields["first_sample"] + draw(st.integers(0, 10))
+        length = draw(st.integers(0, 10))
+        fields["first_sample"] = max(0, fields["end_sample"] - length)
     if kind is ScoreBlock:
         fields["classes"] = draw(st.integers(0, 5))
     message = kind(**fields)

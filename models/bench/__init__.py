@@ -1,0 +1,1 @@
+"""`earwitness bench`: the front end and the models, measured beside others."""

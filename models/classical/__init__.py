@@ -1,0 +1,1 @@
+"""Classical families: scikit-learn over the statistics of a window."""

@@ -1,0 +1,1 @@
+"""Models of others: made into bundles, and tried before they are kept."""

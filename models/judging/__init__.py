@@ -1,0 +1,1 @@
+"""What `evaluate` is made of: figures, reports, comparisons."""

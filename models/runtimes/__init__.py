@@ -1,0 +1,1 @@
+"""Runtimes: a model file opened and run, a file for each kind."""

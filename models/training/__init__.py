@@ -1,0 +1,1 @@
+"""What `train` is made of: the recipe, the loop, the losses, what is chosen by the validation part."""
