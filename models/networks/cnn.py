@@ -114,7 +114,7 @@ class Cnn(nn.Module):
         if self.pitch is not None:
             maps = maps + self.pitch
         maps = self.body(self.activation(maps))
-        summary = torch.cat([self.summary(maps.flatten(2)), level], dim=1)
+        summary = torch.cat([self.summary(maps), level], dim=1)
         logits: Tensor = self.head(self.dropout(summary))
         return logits
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import Meta
-from torch import Tensor, maximum, nn
+from torch import Tensor, maximum, nn, relu
 
 InputKind = Annotated[
-    Literal["decibels", "batch", "none"],
+    Literal["decibels", "peak", "batch", "none"],
     Meta(
         description="what is done to the values first. decibels: the window's mean is taken away and given apart, and "
-        "what lies 80 dB below its loudest value is cut off; batch: each dim by the mean and deviation of the training "
-        "windows, for features that are no decibels; none: nothing"
+        "what lies 80 dB below its loudest value is cut off; peak: its loudest value is given apart, and what is left "
+        "is how far each lies above 60 dB below it; batch: each dim by the mean and deviation of the training windows, "
+        "for features that are no decibels; none: nothing"
     ),
 ]
 
 SCALE_DB = 20.0
 LEVEL_DB = 50.0
+PEAK_RANGE_DB = 60.0
 RANGE_DB = 80.0  # what lies deeper below the window's loudest cell is cut off: silence in a file is no mark of a class
 
 
@@ -34,7 +36,7 @@ class Normalised(nn.Module):
     Shape: [batch, frames, dims] -> [batch, frames, dims], [batch, 1]
     """
 
-    def __init__(self, dims: int, kind: Literal["decibels", "batch", "none"]) -> None:
+    def __init__(self, dims: int, kind: Literal["decibels", "peak", "batch", "none"]) -> None:
         super().__init__()
         self.kind = kind
         if kind == "batch":
@@ -45,6 +47,9 @@ class Normalised(nn.Module):
             x = maximum(x, x.amax((1, 2), keepdim=True) - RANGE_DB)
             level = x.mean((1, 2), keepdim=True)
             return (x - level) / SCALE_DB, level.flatten(1) / LEVEL_DB
+        if self.kind == "peak":
+            level = x.amax((1, 2), keepdim=True)
+            return relu(x - (level - PEAK_RANGE_DB)) / SCALE_DB, level.flatten(1) / LEVEL_DB
         if self.kind == "batch":
             x = self.values_norm(x.flatten(0, 1)).reshape(-1, x.shape[1], x.shape[2])
         return x, x.mean((1, 2), keepdim=True).flatten(1)

@@ -18,7 +18,7 @@ class Summary(nn.Module):
         kind: "mean"; "max"; "mean_max", both; "statistics", mean and standard deviation (the pooling of x-vectors,
             Snyder et al., 2018); "attention", a mean weighted by a softmax over frames that is learnt for each value.
 
-    Shape: [batch, values, frames] -> [batch, `width`]
+    Shape: [batch, values, frames], or maps [batch, values, frames, bands] -> [batch, `width`]
     """
 
     def __init__(self, values: int, kind: SummaryKind) -> None:
@@ -29,13 +29,15 @@ class Summary(nn.Module):
             self.attention = nn.Conv1d(values, values, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kind in ("attention", "statistics"):
+            x = x.flatten(2)
         if self.kind == "attention":
             return (x * torch.softmax(self.attention(x), dim=2)).sum(2)
-        parts = []
+        parts, places = [], tuple(range(2, x.dim()))
         if self.kind != "max":
-            parts.append(x.mean(2))
+            parts.append(x.mean(places))
         if self.kind in ("max", "mean_max"):
-            parts.append(x.amax(2))
+            parts.append(x.amax(places))
         if self.kind == "statistics":
             parts.append(deviation(x, parts[0]))
         return torch.cat(parts, dim=1)

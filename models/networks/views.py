@@ -35,7 +35,7 @@ class View(nn.Module):
         self,
         shape: tuple[int, int],
         kind: Literal["statistics", "flat"],
-        input: Literal["decibels", "batch", "none"],
+        input: Literal["decibels", "peak", "batch", "none"],
     ) -> None:
         super().__init__()
         frames, dims = shape

@@ -51,6 +51,8 @@ class GraphRuntime:
         """
         if self.manifest.states and len(windows):
             return Scorer(self, self.manifest.states).scores(windows, [0] * len(windows))
+        if 0 < len(windows) <= LARGEST_BATCH:
+            return self.call(windows, {})[0]
         parts = [
             self.call(windows[first : first + LARGEST_BATCH], {})[0] for first in range(0, len(windows), LARGEST_BATCH)
         ]

@@ -1,4 +1,4 @@
-"""The bundles in the box: what they promise, and a few real clips that none of them was trained on."""
+"""The bundles in the box: what they promise, on silence and noise, and on a few real clips."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ import numpy as np
 import pytest
 
 from earwitness.models.bundle import PRETRAINED, bundle_names, find_bundle
+from earwitness.models.catalog import size_bytes
 from earwitness.models.data.background import coloured_noise
 from earwitness.models.data.datasets import open_dataset, read_audio
 from earwitness.models.evaluate import listen
 from earwitness.models.runtime import open_runtime
+from earwitness.models.training.recipe import read_recipe, recipe_named
 
-PROMISED = {"esc50-cnn": 0.72, "esc10-cnn": 0.90}
+PROMISED = {"esc50-cnn": 0.75, "esc10-cnn": 0.90}  # of what was kept out of the training
 
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_each_is_in_order_small_credited_and_good_enough(name: str) -> None:
     bundle = find_bundle(name)
     assert bundle.manifest.name == name
-    assert sum(map(len, bundle.contents.values())) + (bundle.path / "manifest.toml").stat().st_size <= 2_000_000
+    assert size_bytes(bundle) + (bundle.path / "manifest.toml").stat().st_size <= 2_000_000
     assert bundle.contents["CREDITS.txt"].count(b"freesound.org") >= 200
     assert bundle.manifest.training is not None
-    assert bundle.manifest.training.command.startswith(f"earwitness train --bundle {name}")
-    assert bundle.manifest.scores["fold4_clip_accuracy"] >= PROMISED[name]
+    assert bundle.manifest.training.command.startswith(f"earwitness train --recipe {name}")
+    assert bundle.manifest.training.folds == [1, 2, 3, 4]
+    assert bundle.manifest.scores["validation"] >= PROMISED[name]
+    assert recipe_named(name) == read_recipe(bundle.path / "recipe.toml")
 
 
 def test_nothing_else_is_in_the_box() -> None:
     assert bundle_names(PRETRAINED) == sorted(PROMISED)
+    assert sum(size_bytes(find_bundle(name)) for name in PROMISED) <= 4_000_000
 
 
-def test_the_default_credits_no_clip_under_other_licences_than_cc0_and_cc_by() -> None:
-    lines = find_bundle("esc50-cnn").contents["CREDITS.txt"].decode().splitlines()
+@pytest.mark.parametrize("name", ["esc50-cnn"])
+def test_the_fifty_credit_no_clip_under_other_licences_than_cc0_and_cc_by(name: str) -> None:
+    lines = find_bundle(name).contents["CREDITS.txt"].decode().splitlines()
     clips = [line for line in lines if line.startswith("[")]
     assert {line.rsplit("[", 1)[1] for line in clips} <= {"CC0]", "CC-BY]"}
 
@@ -62,7 +68,8 @@ def test_a_microphone_that_is_muted_in_between_is_no_event(name: str, rng: np.ra
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", PROMISED)
-def test_real_clips_of_the_fold_left_out_are_named(name: str, data_root: Path) -> None:
+def test_real_clips_are_named(name: str, data_root: Path) -> None:
+    """Most of which it has learnt from: how good it is on others stands in docs/how-to/train.md."""
     bundle = find_bundle(name)
     runtime, labels = open_runtime(bundle, "cpu"), bundle.manifest.labels
     clips = open_dataset(name.split("-")[0], data_root).choose((4,))[:: 2 if name == "esc10-cnn" else 5]
@@ -70,4 +77,4 @@ def test_real_clips_of_the_fold_left_out_are_named(name: str, data_root: Path) -
     for clip in clips:
         scores, _ = listen(bundle, runtime, read_audio(clip.path, bundle.manifest.front_end.sr))
         named += labels[int(scores.mean(axis=0)[:-1].argmax())] == clip.label
-    assert named / len(clips) >= PROMISED[name] - 0.07  # a part of the fold scatters
+    assert named / len(clips) >= PROMISED[name]
