@@ -221,17 +221,6 @@ def test_evaluate_prints_a_table_or_json(bundle: Bundle, tones: Path) -> None:
     assert (judgement.model, judgement.unit, judgement.clips) == (bundle.tag, "window", 6)
 
 
-@pytest.mark.data
-@pytest.mark.parametrize(("name", "accuracy"), [("esc10-cnn", 0.925)])
-def test_a_model_in_the_box_scores_what_its_manifest_says(name: str, accuracy: float, data_root: Path) -> None:
-    from earwitness.models.bundle import find_bundle
-
-    bundle = find_bundle(name)
-    judgement = evaluate_bundle(bundle, name.split("-")[0], data_root, (4,))
-    assert judgement.accuracy == pytest.approx(bundle.manifest.scores["fold4_clip_accuracy"], abs=1e-4)
-    assert judgement.accuracy >= accuracy - 0.05
-
-
 def counter(folder: Path) -> Bundle:
     """The score of `high` is a hundredth of the number of windows that it heard of this stream."""
     from onnx import helper

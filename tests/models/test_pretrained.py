@@ -12,8 +12,10 @@ from earwitness.models.catalog import size_bytes
 from earwitness.models.data.background import coloured_noise
 from earwitness.models.data.datasets import open_dataset, read_audio
 from earwitness.models.evaluate import listen
-from earwitness.models.runtime import open_runtime
+from earwitness.models.runtime import TorchRuntime, open_runtime
 from earwitness.models.training.recipe import read_recipe, recipe_named
+
+from .live import live
 
 PROMISED = {"esc50-cnn": 0.75, "esc10-cnn": 0.90}  # of what was kept out of the training
 
@@ -78,3 +80,16 @@ def test_real_clips_are_named(name: str, data_root: Path) -> None:
         scores, _ = listen(bundle, runtime, read_audio(clip.path, bundle.manifest.front_end.sr))
         named += labels[int(scores.mean(axis=0)[:-1].argmax())] == clip.label
     assert named / len(clips) >= PROMISED[name]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", PROMISED)
+def test_torch_onnx_and_a_live_run_give_the_same_scores(name: str, data_root: Path) -> None:
+    pytest.importorskip("torch")
+    bundle = find_bundle(name)
+    runtime, sr = open_runtime(bundle, "cpu"), bundle.manifest.front_end.sr
+    for clip in open_dataset(name.split("-")[0], data_root).choose((4,))[:: 16 if name == "esc10-cnn" else 80]:
+        samples = read_audio(clip.path, sr)
+        scores, _ = listen(bundle, runtime, samples)
+        assert np.array_equal(live(bundle, samples, sr, device="cpu")[0], scores)
+        np.testing.assert_allclose(listen(bundle, TorchRuntime(bundle, "cpu"), samples)[0], scores, atol=1e-4)
