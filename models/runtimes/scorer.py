@@ -110,9 +110,9 @@ class Memory:
 
     def take(self, slots: Sequence[int]) -> dict[str, Tensor]:
         """What lies in some slots, in the model's layout."""
-        taken = {}
+        taken, rows = {}, _rows(slots)
         for state in self.states:
-            values = self._pools[state.input][slots]
+            values = self._pools[state.input][rows]
             if state.batch_axis != 0:
                 values = np.moveaxis(values, 0, state.batch_axis) if state.batch_axis > 0 else values[0]
             taken[state.input] = values
@@ -120,11 +120,12 @@ class Memory:
 
     def put(self, slots: Sequence[int], behind: Mapping[str, Tensor]) -> None:
         """What the model gave for these slots takes the place of what lay there."""
+        rows = _rows(slots)
         for state in self.states:
             values = behind[state.input]
             if state.batch_axis > 0:
                 values = np.moveaxis(values, state.batch_axis, 0)
-            self._pools[state.input][slots] = values
+            self._pools[state.input][rows] = values
 
     def free(self, stream: Hashable) -> None:
         """Nothing is left of the stream."""
@@ -138,6 +139,11 @@ class Memory:
         for name, pool in self._pools.items():
             self._pools[name] = np.concatenate((pool, np.zeros((new - old, *pool.shape[1:]), pool.dtype)))
         self._free.extend(reversed(range(old, new)))
+
+
+def _rows(slots: Sequence[int]) -> slice | list[int]:
+    """A single one without a copy: one stream in a call is the most usual case."""
+    return slice(slots[0], slots[0] + 1) if len(slots) == 1 else list(slots)
 
 
 def _one_each(streams: Sequence[Hashable], at_once: int) -> list[list[int]]:
