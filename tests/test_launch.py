@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from earwitness.models.bundle import PRETRAINED, bundle_names
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -36,7 +38,7 @@ def test_the_models_in_the_box_are_listed_with_their_licences() -> None:
     assert done.returncode == 0, done.stderr
     assert "esc50-cnn@" in done.stdout
     assert "esc10-cnn@" in done.stdout
-    assert done.stdout.count("    Apache-2.0") == 2
+    assert done.stdout.count("    Apache-2.0") == len(bundle_names(PRETRAINED))
 
 
 def test_a_model_is_shown_and_a_misspelt_one_is_named_in_one_line() -> None:
