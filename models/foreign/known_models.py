@@ -16,7 +16,7 @@ from .add import Added, add_model
 
 @dataclass(frozen=True)
 class Known:
-    """One model: `manifest` lies in models/known, `url` is "" where none is known."""
+    """One model: `manifest` lies in models/foreign/known, `url` is "" where none is known."""
 
     file: str
     sha256: str

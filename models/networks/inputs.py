@@ -36,7 +36,7 @@ class Normalised(nn.Module):
     Shape: [batch, frames, dims] -> [batch, frames, dims], [batch, 1]
     """
 
-    def __init__(self, dims: int, kind: Literal["decibels", "peak", "batch", "none"]) -> None:
+    def __init__(self, dims: int, kind: InputKind) -> None:
         super().__init__()
         self.kind = kind
         if kind == "batch":

@@ -168,7 +168,8 @@ class Stream(nn.Module):
 
         Shape: [batch, hop_frames, dims], [batch, state_size] -> logits [batch, classes], [batch, state_size].
         """
-        faded, tail, *earlier = state.split(self._parts, dim=1)
+        faded, tail, *parts = state.split(self._parts, dim=1)
+        earlier = [parts[first : first + REACH] for first in range(0, len(parts), REACH)]
         power, count, sums, weights, maxima = (faded * self.fading).split(self._fading, dim=1)
         x = x.flatten(1) * NEPERS
         power, count = power + torch.exp(x).mean(1, keepdim=True), count + 1.0
@@ -176,9 +177,13 @@ class Stream(nn.Module):
         heard = torch.cat([tail, _relative(x, level)], dim=1)
         column = self._columns(heard.reshape(-1, 1, self._tail + self.hop_frames, self._dims))
         kept = [heard[:, -self._tail * self._dims :]]
-        for residual in self.body:
-            column = residual(self._with(earlier, column, kept), column)
-        features = self._features(self._deep(self._with(earlier, column, kept)))
+        for residual, before in zip(self.body, earlier, strict=False):
+            columns = [*before, column.flatten(1)]
+            kept += columns[1:]
+            column = residual(self._joined(columns), column)
+        columns = [*earlier[-1], column.flatten(1)]
+        kept += columns[1:]
+        features = self._features(self._deep(self._joined(columns)))
         gates = torch.sigmoid(self.gates(features)) @ self.spread
         sums = sums + gates * torch.cat([features] * len(self._decays), dim=1)
         weights = weights + gates.clamp_min(SHUT)
@@ -204,12 +209,9 @@ class Stream(nn.Module):
         logits: Tensor = self.head(self.dropout(torch.cat([means, maxima, level / 10.0], dim=-1)))
         return logits
 
-    def _with(self, earlier: list[Tensor], column: Tensor, kept: list[Tensor]) -> Tensor:
-        """A column and the `REACH` that a convolution has kept of those before it, which it takes off `earlier`; puts
-        what it will keep behind `kept`."""
-        columns = [earlier.pop(0) for _ in range(REACH)] + [column.flatten(1)]
-        kept += columns[1:]
-        return torch.cat(columns, dim=1).reshape(-1, (REACH + 1) * self._channels, 1, self._bands)
+    def _joined(self, columns: list[Tensor]) -> Tensor:
+        """A column and the `REACH` before it, the newest last, each in a row: what `_reached` makes of one hop."""
+        return torch.cat(columns, dim=1).reshape(-1, len(columns) * self._channels, 1, self._bands)
 
 
 def build(shape: tuple[int, int], classes: int, options: Options) -> Stream:

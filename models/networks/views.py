@@ -8,7 +8,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from .inputs import Normalised
+from .inputs import InputKind, Normalised
 from .summaries import deviation
 
 ViewKind = Annotated[
@@ -31,12 +31,7 @@ class View(nn.Module):
     Shape: [batch, frames, dims] -> [batch, `width`]
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        kind: Literal["statistics", "flat"],
-        input: Literal["decibels", "peak", "batch", "none"],
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], kind: ViewKind, input: InputKind) -> None:
         super().__init__()
         frames, dims = shape
         self.kind = kind

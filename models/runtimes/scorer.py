@@ -58,9 +58,10 @@ class Scorer:
         """
         if not self._memory.states or not len(windows):
             return self._safely(lambda runtime: runtime.scores(windows))
-        if len(set(streams)) == len(streams) and not (self._one_by_one and len(streams) > 1):
+        at_once = 1 if self._one_by_one else len(windows)
+        if len(set(streams)) == len(streams) <= at_once:
             return self._step(windows, streams)
-        rounds = _one_each(streams, at_once=1 if self._one_by_one else len(windows))
+        rounds = _one_each(streams, at_once)
         found = [self._step(windows[rows], [streams[row] for row in rows]) for rows in rounds]
         return np.concatenate(found)[np.argsort(np.concatenate(rounds))]
 
