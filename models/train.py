@@ -47,7 +47,7 @@ from .training.teachers import open_teachers
 from .training.training_data import read_data
 from .training.validation import Accuracy, Reconstruction, ValidationClips, read_validation
 
-CALIBRATION_WINDOWS = 12_000  # drawn for temperature and thresholds
+CALIBRATION_WINDOWS = 12_000  # drawn at most for temperature and thresholds; never more than were trained on
 
 
 def train_bundle(
@@ -166,7 +166,8 @@ class _Trainer:
     def finish(self, fitted: Fitted[nn.Module]) -> Bundle:
         """Choose temperature and thresholds, export, judge, write; and take the checkpoint away."""
         recipe, told = self._recipe, self._reporter
-        temperature, thresholds = self._calibrated(fitted.network)
+        trained_on = fitted.steps * recipe.training.batch
+        temperature, thresholds = self._calibrated(fitted.network, min(trained_on, CALIBRATION_WINDOWS))
         used = for_use(fitted.network)
         manifest = self._manifest(used, fitted, temperature, thresholds)
         files = to_onnx(used, (manifest.window_frames, recipe.front_end.dims))
@@ -201,15 +202,15 @@ class _Trainer:
     def _drawn(self, count: int, *leave_out: str) -> tuple[np.ndarray, np.ndarray]:
         return held_out_windows(self._data, self._augmentation, count, self._cache, *leave_out)
 
-    def _calibrated(self, network: nn.Module) -> tuple[float, dict[str, float]]:
+    def _calibrated(self, network: nn.Module, count: int) -> tuple[float, dict[str, float]]:
         """Temperature and thresholds; plain ones where nothing was kept out."""
         plain = plain_thresholds(self._labels, self._background)
         if self._calibrate_own is not None:
-            self._calibrate_own(network, torch.from_numpy(self._drawn(CALIBRATION_WINDOWS // 4, BACKGROUND)[0]))
+            self._calibrate_own(network, torch.from_numpy(self._drawn(min(count, 3_000), BACKGROUND)[0]))
             return 1.0, plain
         if not self._clips.clips:
             return 1.0, plain
-        windows, truth = self._drawn(CALIBRATION_WINDOWS)
+        windows, truth = self._drawn(count)
         with torch.inference_mode():
             parts = torch.from_numpy(windows).split(200)
             logits = torch.cat([network.hops(p)[:, -1] if self._stateful else network(p) for p in parts]).numpy()  # type: ignore[operator]

@@ -90,13 +90,13 @@ class WindowStatistics:
     def fit(self, windows: Array) -> Array:
         """Choose mean and scale so that these windows' statistics have mean 0 and standard deviation 1; return them."""
         self._mean, self._scale = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
-        raw = self(windows).astype(np.float64)
-        mean, spread = raw.mean(axis=0), raw.std(axis=0)
+        raw = self(windows)
+        mean, spread = raw.mean(axis=0, dtype=np.float64), raw.std(axis=0, dtype=np.float64)
         # What is the same in every window tells nothing: it stays at 0 whatever comes.
         changes = spread > 1e-4 * (1 + np.abs(mean))
         self._mean = mean.astype(np.float32)
         self._scale = np.where(changes, 1 / np.where(changes, spread, 1), 0).astype(np.float32)
-        return self(windows)
+        return (raw - self._mean) * self._scale  # single precision, as in the graph: the same bits
 
     def __call__(self, windows: Array) -> Array:
         """The statistics of windows, as the exported graph computes them."""

@@ -44,7 +44,7 @@ from .statistics import WindowStatistics
 
 Array = NDArray[np.float32]
 
-CALIBRATION_WINDOWS = 4_000  # drawn for temperature and thresholds
+CALIBRATION_WINDOWS = 4_000  # drawn at most for temperature and thresholds; never more than were trained on
 
 
 def train_classical(
@@ -74,7 +74,8 @@ def train_classical(
     minutes = (time.monotonic() - began) / 60
     kept = read_validation(recipe, data.validation, data.labels, data.background, False, 0, cache, reporter.line)
     model = to_onnx(statistics, classifier)
-    output, thresholds = _calibrated(data, kept, statistics, classifier, cache)
+    count = min(options.windows, CALIBRATION_WINDOWS)
+    output, thresholds = _calibrated(data, count, kept, statistics, classifier, cache)
     manifest = manifest_of(
         recipe,
         recipe.window_frames,
@@ -135,6 +136,7 @@ def _training_windows(
 
 def _calibrated(
     data: TrainingData,
+    count: int,
     kept: ValidationClips,
     statistics: WindowStatistics,
     classifier: ClassifierMixin,
@@ -144,7 +146,7 @@ def _calibrated(
     output = Output(name=OUTPUT, activation="softmax")
     if not kept.clips:
         return output, plain_thresholds(data.labels, data.background)
-    windows, truth = held_out_windows(data, data.recipe.augmentation, CALIBRATION_WINDOWS, cache)
+    windows, truth = held_out_windows(data, data.recipe.augmentation, count, cache)
     return calibrated(data, output, logits_of(classifier, statistics(windows)), truth)
 
 

@@ -6,6 +6,7 @@ part is trained on, one is kept to choose thresholds by, and one room and one sp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,21 +38,21 @@ class Background:
 
 def coloured_noise(rng: np.random.Generator, samples: int, slope: float) -> np.ndarray:
     """Gaussian noise of RMS 1 whose power falls by `slope` dB an octave: 0 white, 3 pink, 6 brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(samples))
-    octave = np.log2(np.maximum(np.arange(len(spectrum)), 1.0))
-    noise = np.fft.irfft(spectrum * 10 ** (-slope * octave / 20), samples)
+    spectrum = np.fft.rfft(rng.standard_normal(samples, dtype=np.float32))
+    places = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)
+    noise = np.fft.irfft(spectrum * places ** np.float32(-slope / (20 * math.log10(2))), samples)
     return np.asarray(noise / max(float(np.sqrt(np.mean(noise**2))), 1e-12), dtype=np.float32)
 
 
 def hum(rng: np.random.Generator, samples: int, sr: int) -> np.ndarray:
     """Mains hum of RMS 1: 50 or 60 Hz and harmonics that fall off by a random law."""
-    time = np.arange(samples) / sr
-    mains, decay = rng.choice([50.0, 60.0]), rng.uniform(0.3, 2.0)
-    tone = np.zeros(samples)
+    mains, decay = int(rng.choice([50, 60])), rng.uniform(0.3, 2.0)
+    time = np.arange(sr // math.gcd(sr, mains)) / sr  # after so many samples it comes again, to the bit
+    tone = np.zeros(len(time))
     for harmonic in range(1, int(rng.integers(2, 30))):
         phase = rng.uniform(0, 2 * np.pi)
         tone += rng.uniform(0.1, 1) * harmonic**-decay * np.sin(2 * np.pi * mains * harmonic * time + phase)
-    return np.asarray(tone / np.sqrt(np.mean(tone**2)), dtype=np.float32)
+    return np.resize(tone / np.sqrt(np.mean(tone**2)), samples).astype(np.float32)
 
 
 def synthesised(seed: int, sr: int, count: int = 160, seconds: float = 4.0) -> Iterator[Background]:
