@@ -76,8 +76,11 @@ def to_scores(tensor: Tensor, output: Output, windows: int, labels: int) -> Arra
 
 def _checked(values: Array, output: Output) -> Array:
     """Probabilities [windows, labels] of what a model gave as [windows, labels] or [windows, frames, labels]."""
-    with np.errstate(invalid="ignore"):  # what is no number is told below, in a line that says more
+    if np.isfinite(values).all():
         scores = activate(values, output)
+    else:
+        with np.errstate(invalid="ignore"):  # what is no number is told below, in a line that says more
+            scores = activate(values, output)
     if values.ndim == 3:
         if output.reduce == "mean":
             scores = scores.mean(axis=1, dtype=np.float32)
@@ -107,8 +110,10 @@ def activate(values: Array, output: Output) -> Array:
     logits = values / np.float32(output.temperature)
     if output.activation == "sigmoid":
         return np.asarray(np.exp(-np.logaddexp(np.float32(0), -logits)), dtype=np.float32)
-    powers = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
-    return np.asarray(powers / np.add.reduce(powers, axis=-1, keepdims=True), dtype=np.float32)
+    logits -= np.maximum.reduce(logits, axis=-1, keepdims=True)
+    powers: Array = np.exp(logits, out=logits)
+    powers /= np.add.reduce(powers, axis=-1, keepdims=True)
+    return powers
 
 
 def constant_tensor(constant: Constant, windows: int) -> Tensor:

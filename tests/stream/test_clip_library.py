@@ -552,6 +552,7 @@ for number in range(10**9):
     label = random.choice(["cat", "dog", "a, b"])
     record = msgspec.structs.replace(base, utc=iso(start + number * NS // 3), label=label, score=random.random())
     library.add(record, data, ".flac")
+    print("added", flush=True)
 """
 
 
@@ -568,7 +569,9 @@ def test_kill_9_at_random_moments_leaves_a_whole_library(tmp_path: Path) -> None
         child.stdin.close()
         with child.stdout:
             assert child.stdout.readline() == b"up\n"
-            time.sleep(rng.uniform(0.0, 0.15))
+            for _ in range(rng.randrange(25)):
+                assert child.stdout.readline() == b"added\n"
+            time.sleep(rng.uniform(0.0, 0.01))  # anywhere within the next one
             child.send_signal(signal.SIGKILL)
             child.wait()
         with opened(tmp_path) as library:
