@@ -40,6 +40,22 @@ def test_silence_below_the_range_is_cut_off() -> None:
     assert torch.equal(network(windows), network(deeper))
 
 
+def test_the_pitch_is_told_alike_in_training_and_in_use() -> None:
+    network = cnn(norm="group", dropout=0.0)
+    torch.nn.init.normal_(network.pitch)
+    windows, found = torch.randn(2, 40, 64) * 10 - 40, []
+    for training in (True, False):
+        for memory in (torch.contiguous_format, torch.channels_last):
+            network = network.train(training).to(memory_format=memory)
+            network.zero_grad()
+            logits = network(windows)
+            logits.square().sum().backward()
+            found.append((logits.detach(), network.pitch.grad.clone()))
+    for logits, gradient in found[1:]:
+        torch.testing.assert_close(logits, found[0][0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(gradient, found[0][1], atol=1e-4, rtol=1e-4)
+
+
 def test_weights_have_the_names_that_bundles_in_the_box_know() -> None:
     names = set(for_use(cnn(mels=64)).state_dict())
     assert {
